@@ -1,0 +1,90 @@
+// Loops over independent pieces of work, shared out to OpenMP threads.
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "janusflow/core/shape.hpp"
+
+namespace janusflow {
+
+/// Physical cores this process may use (hyper-threads share a core's multipliers and only add contention); at least 1.
+inline int physical_cores() {
+#if defined(_OPENMP)
+  const int logical = omp_get_num_procs();
+#else
+  const int logical = 1;
+#endif
+  std::set<std::pair<std::string, std::string>> cores;
+  for (int cpu = 0; cpu < logical; ++cpu) {
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    std::ifstream package(folder + "physical_package_id"), core(folder + "core_id");
+    std::string package_id, core_id;
+    if (!(package >> package_id) || !(core >> core_id)) return logical;
+    cores.emplace(package_id, core_id);
+  }
+  return cores.empty() ? 1 : static_cast<int>(cores.size());
+}
+
+namespace detail {
+inline int& thread_setting() {
+  static int threads = physical_cores();
+  return threads;
+}
+}  // namespace detail
+
+/// Threads that the library's loops use: the physical cores, unless set_num_threads says otherwise.
+inline int num_threads() { return detail::thread_setting(); }
+
+/// Sets the number of threads for all later work; throws unless it is between 1 and 1024.
+inline void set_num_threads(int threads) {
+  require(threads >= 1 && threads <= 1024, "threads must be between 1 and 1024, not ", threads);
+  detail::thread_setting() = threads;
+}
+
+/// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
+/// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. The first exception is rethrown.
+template <class Body>
+void parallel_for(Index count, Body&& body) {
+  if (count <= 0) return;
+#if defined(_OPENMP)
+  const int threads = static_cast<int>(std::min<Index>(num_threads(), count));
+  if (threads > 1 && !omp_in_parallel()) {
+    std::exception_ptr error;
+    std::mutex mutex;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (Index i = 0; i < count; ++i) {
+      try {
+        body(i);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+      }
+    }
+    if (error) std::rethrow_exception(error);
+    return;
+  }
+#endif
+  for (Index i = 0; i < count; ++i) body(i);
+}
+
+/// Calls body(begin, end) on consecutive chunks of at most `grain` that cover [0, count). The chunks depend on count and grain
+/// alone, never on the number of threads: sums kept per chunk and added in order are reproducible.
+template <class Body>
+void parallel_chunks(Index count, Index grain, Body&& body) {
+  parallel_for((count + grain - 1) / grain, [&](Index chunk) {
+    const Index begin = chunk * grain;
+    body(begin, std::min(count, begin + grain));
+  });
+}
+
+}  // namespace janusflow
