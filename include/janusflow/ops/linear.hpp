@@ -1,0 +1,143 @@
+// linear: y = x . weightT + bias, and what a network does to y before anybody reads it.
+#pragma once
+
+#include <array>
+
+#include "janusflow/ops/gemm.hpp"
+#include "janusflow/simd/math.hpp"
+
+namespace janusflow {
+
+// What follows a product, on a vector of its outputs at (row, column .. column + count).
+/// Nothing.
+struct Identity {
+  simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return y; }
+};
+/// gelu(y), the exact form.
+struct Gelu {
+  simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return simd::gelu(y); }
+};
+/// silu(y).
+struct Silu {
+  simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return simd::silu(y); }
+};
+/// y + x, the residual connection; x has y's shape.
+template <class X>
+struct Add {
+  const X& x;
+
+  simd::Batch operator()(simd::Batch y, Index row, Index column, Index count) const {
+    return y + simd::load(x.view().row(row) + column, count);
+  }
+};
+template <class X>
+Add(const X&) -> Add<X>;
+
+namespace detail {
+
+/// Epilogue that writes after(tile + bias) to y's rows.
+template <class After>
+struct StoreTile {
+  float* y;
+  Index stride, columns;
+  const float* bias;  // null: none
+  After after;
+
+  void operator()(Index row, Index rows, Index pair, const float* tile) const {
+    for (Index half = 0; half < 2; ++half, tile += simd::width) {
+      const Index column = (2 * pair + half) * simd::width;
+      if (column >= columns) return;
+      const Index count = std::min(simd::width, columns - column);
+      const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
+      for (Index r = 0; r < rows; ++r) {
+        const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
+        simd::store(after(sum, row + r, column, count), y + (row + r) * stride + column, count);
+      }
+    }
+  }
+};
+
+template <class Dot, class After>
+void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, After after,
+                 float* y, Index stride) {
+  require(weight.filled(), "linear: the weight ", Shape{weight.out_features(), weight.in_features()}, " has no values yet");
+  require(x.features() == weight.in_features(), "linear: x [", x.rows(), ", ", x.features(), "] does not match weight ",
+          Shape{weight.out_features(), weight.in_features()});
+  require(bias.empty() || bias.size() == weight.out_features(), "linear: bias ", bias.shape(), " does not match weight ",
+          Shape{weight.out_features(), weight.in_features()});
+  gemm<Dot>(x, PanelPairs<Dot>{weight},
+            StoreTile<After>{y, stride, weight.out_features(), bias.empty() ? nullptr : bias.data(), after});
+}
+
+}  // namespace detail
+
+/// y [..., out] = after(x [..., in] . weightT [out, in] + bias [out]); an empty bias is none. Products and sums in the weight's dot
+/// policy: each element one float32 sum in the order of `in`, so that a row's result depends on that row alone.
+/// Error against exact arithmetic: at most (in + 1) eps32 sum |x w| (float32); bfloat16 adds 2^-8 sum |x w| for its rounding of x.
+template <TensorLike X, class Dot, class After = Identity>
+Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {},
+                              After after = {}) {
+  const TensorView<const float, X::rank> input = x.view();
+  require(input.shape.last() == weight.in_features(), "linear: x ", input.shape, " does not match weight ",
+          Shape{weight.out_features(), weight.in_features()});
+  Tensor<float, X::rank> y(input.shape.with_last(weight.out_features()));
+  detail::linear_into(PackedInput<Dot>(input), weight, bias, after, y.data(), weight.out_features());
+  return y;
+}
+
+/// Several products of one input, which is packed once: {x . w0T, x . w1T, ...}. No biases.
+template <TensorLike X, class Dot, class... More>
+auto linear_each(const X& x, const PackedMatrix<Dot>& first, const More&... more) {
+  const TensorView<const float, X::rank> input = x.view();
+  const PackedInput<Dot> packed(input);
+  const auto product = [&](const PackedMatrix<Dot>& weight) {
+    Tensor<float, X::rank> y(input.shape.with_last(weight.out_features()));
+    detail::linear_into(packed, weight, {}, Identity{}, y.data(), weight.out_features());
+    return y;
+  };
+  return std::array<Tensor<float, X::rank>, 1 + sizeof...(More)>{product(first), product(more)...};
+}
+
+/// silu(x . gateT) * (x . upT), one pass over both weights: the gated half of Llama's feed-forward (Shazeer 2020,
+/// arXiv 2002.05202, eq. 6), without biases.
+template <TensorLike X, class Dot>
+Tensor<float, X::rank> swiglu(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
+  const TensorView<const float, X::rank> input = x.view();
+  const Index columns = gate.out_features();
+  require(gate.filled() && up.filled() && input.shape.last() == gate.in_features() && up.out_features() == columns &&
+              up.in_features() == gate.in_features(),
+          "swiglu: x ", input.shape, " does not match gate ", Shape{columns, gate.in_features()}, " and up ",
+          Shape{up.out_features(), up.in_features()});
+  Tensor<float, X::rank> y(input.shape.with_last(columns));
+  gemm<Dot>(PackedInput<Dot>(input), PanelTwins<Dot>{gate, up},
+            [&](Index row, Index rows, Index panel, const float* tile) {
+              const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
+              for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) {
+                const auto g = simd::Batch::load_aligned(tile), u = simd::Batch::load_aligned(tile + simd::width);
+                simd::store(simd::silu(g) * u, y.data() + (row + r) * columns + column, count);
+              }
+            });
+  return y;
+}
+
+namespace reference {
+
+/// linear as its definition says, in x's type.
+template <TensorLike X, TensorLike W, class T = typename X::value_type>
+Tensor<T, X::rank> linear(const X& x, const W& weight, const Tensor<T, 1>& bias = {}) {
+  const TensorView<const T, X::rank> input = x.view();
+  const TensorView<const T, 2> w = weight.view();
+  const Index columns = w.shape[0];
+  Tensor<T, X::rank> y(input.shape.with_last(columns));
+  for (Index i = 0; i < input.rows(); ++i)
+    for (Index n = 0; n < columns; ++n) {
+      T sum = bias.empty() ? T(0) : bias.data()[n];
+      for (Index k = 0; k < w.shape[1]; ++k) sum += input.row(i)[k] * w(n, k);
+      y.data()[i * columns + n] = sum;
+    }
+  return y;
+}
+
+}  // namespace reference
+
+}  // namespace janusflow

@@ -1,0 +1,117 @@
+// Dot-product policies: how one word of an input row multiplies one vector of weight words into an accumulator.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "janusflow/core/bfloat16.hpp"
+#include "janusflow/simd/rows.hpp"
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+namespace janusflow::simd {
+
+// A policy has
+//   Value             the type a weight is rounded to
+//   depth             values of the inner dimension K in one word
+//   WeightWord        what one column of a packed weight panel holds for `depth` values of K
+//   InputWord         what one row of a packed input panel holds for them
+//   weight_word, input_word   round `depth` floats (fewer at the end of K: the rest is zero) into a word
+//   step<Rows>        acc[r][j] += input[r] . weight_j  for Rows rows and two weight vectors
+// The kernel, the packing and the blocking are written once, over any policy.
+
+/// float32: one fused multiply-add a word.
+struct Float32Dot {
+  using Value = float;
+  using WeightWord = float;
+  using InputWord = float;
+  static constexpr int depth = 1;
+  static constexpr const char* name = "f32";
+
+  static float weight_word(const float* values, Index) { return values[0]; }
+  static float weight_word(const bfloat16* values, Index) { return values[0]; }
+  static float input_word(const float* values, Index) { return values[0]; }
+
+  template <int Rows>
+  static void step(Batch (&acc)[Rows][2], const float* input, const float* first, const float* second) {
+    const Batch b0 = Batch::load_aligned(first), b1 = Batch::load_aligned(second);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Batch a(input[r]);
+      acc[r][0] = multiply_add(a, b0, acc[r][0]);
+      acc[r][1] = multiply_add(a, b1, acc[r][1]);
+    }
+  }
+};
+
+/// bfloat16 x bfloat16 summed in float32: two values a word. With AVX512-BF16 one instruction; elsewhere each value is widened
+/// exactly and multiplied in float32, so only the order of the two additions differs.
+struct BFloat16Dot {
+  using Value = bfloat16;
+  using WeightWord = std::uint32_t;
+  static constexpr int depth = 2;
+  static constexpr const char* name = "bf16";
+
+  static std::uint32_t weight_word(const float* values, Index count) {
+    return pair(bfloat16(values[0]), count > 1 ? bfloat16(values[1]) : bfloat16());
+  }
+  static std::uint32_t weight_word(const bfloat16* values, Index count) {
+    return pair(values[0], count > 1 ? values[1] : bfloat16());
+  }
+
+#if defined(__AVX512BF16__)
+  using InputWord = std::uint32_t;
+  static std::uint32_t input_word(const float* values, Index count) { return weight_word(values, count); }
+
+  template <int Rows>
+  static void step(Batch (&acc)[Rows][2], const std::uint32_t* input, const std::uint32_t* first,
+                   const std::uint32_t* second) {
+    const auto b0 = std::bit_cast<__m512bh>(_mm512_load_si512(first));
+    const auto b1 = std::bit_cast<__m512bh>(_mm512_load_si512(second));
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(input[r])));
+      acc[r][0] = _mm512_dpbf16_ps(acc[r][0], a, b0);
+      acc[r][1] = _mm512_dpbf16_ps(acc[r][1], a, b1);
+    }
+  }
+#else
+  struct InputWord {
+    float low, high;
+  };
+  static InputWord input_word(const float* values, Index count) {
+    return {static_cast<float>(bfloat16(values[0])), count > 1 ? static_cast<float>(bfloat16(values[1])) : 0.0f};
+  }
+
+  template <int Rows>
+  static void step(Batch (&acc)[Rows][2], const InputWord* input, const std::uint32_t* first,
+                   const std::uint32_t* second) {
+    using Words = xsimd::batch<std::uint32_t>;
+    const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
+    const Batch low0 = xsimd::bitwise_cast<Batch>(w0 << 16), low1 = xsimd::bitwise_cast<Batch>(w1 << 16);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Batch a(input[r].low);
+      acc[r][0] = multiply_add(a, low0, acc[r][0]);
+      acc[r][1] = multiply_add(a, low1, acc[r][1]);
+    }
+    const Words upper(0xffff0000u);
+    const Batch high0 = xsimd::bitwise_cast<Batch>(w0 & upper), high1 = xsimd::bitwise_cast<Batch>(w1 & upper);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Batch a(input[r].high);
+      acc[r][0] = multiply_add(a, high0, acc[r][0]);
+      acc[r][1] = multiply_add(a, high1, acc[r][1]);
+    }
+  }
+#endif
+
+ private:
+  static std::uint32_t pair(bfloat16 low, bfloat16 high) {
+    return static_cast<std::uint32_t>(low.bits) | (static_cast<std::uint32_t>(high.bits) << 16);
+  }
+};
+
+}  // namespace janusflow::simd

@@ -1,0 +1,58 @@
+// The innermost product: a panel of input rows times two panels of weight columns, accumulated in registers.
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "janusflow/simd/dot.hpp"
+
+namespace janusflow::simd {
+
+/// Vector registers of the architecture this translation unit is compiled for.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int registers = 32;
+#else
+inline constexpr int registers = 16;
+#endif
+
+/// Rows of the largest register tile: two accumulators a row beside two weight vectors and one broadcast.
+inline constexpr int tile_rows = (registers - 4) / 2;
+/// Columns of a register tile: two vectors.
+inline constexpr Index tile_columns = 2 * width;
+
+/// tile[r][0, width) = sum_k input[k][r] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The
+/// input panel is [words][Rows], the weight panels are [words][width]. Each sum runs over k in order in one accumulator, so an
+/// element's value depends on its row and column alone, not on the tile it was computed in.
+template <class Dot, int Rows>
+void gemm_tile(Index words, const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
+               const typename Dot::WeightWord* second, float* tile) {
+  Batch acc[Rows][2];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
+  for (Index k = 0; k < words; ++k) {
+    Dot::template step<Rows>(acc, input, first, second);
+    input += Rows;
+    first += width;
+    second += width;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    acc[r][0].store_aligned(tile + r * tile_columns);
+    acc[r][1].store_aligned(tile + r * tile_columns + width);
+  }
+}
+
+template <class Dot>
+using GemmTile = void (*)(Index, const typename Dot::InputWord*, const typename Dot::WeightWord*,
+                          const typename Dot::WeightWord*, float*);
+
+/// The tile function for 1 to tile_rows rows.
+template <class Dot>
+GemmTile<Dot> gemm_tile_for(Index rows) {
+  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
+    return std::array<GemmTile<Dot>, sizeof...(I)>{gemm_tile<Dot, I + 1>...};
+  }(std::make_integer_sequence<int, tile_rows>());
+  return table[static_cast<std::size_t>(rows - 1)];
+}
+
+}  // namespace janusflow::simd
