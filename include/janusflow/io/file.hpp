@@ -1,0 +1,205 @@
+// Files: read whole, mapped into memory, or written so that a reader never sees half of one.
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#if defined(__unix__) || defined(__APPLE__)
+#define JANUSFLOW_POSIX 1
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+#include "janusflow/core/error.hpp"
+
+namespace janusflow {
+
+namespace detail {
+
+[[noreturn]] inline void fail_with_errno(std::string_view operation, const std::filesystem::path& path, int code) {
+  fail("cannot ", operation, ' ', path.string(), ": ", std::generic_category().message(code));
+}
+
+/// The size of the regular file at `path`; throws where there is none.
+inline std::uintmax_t regular_file_size(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  require(status.type() != std::filesystem::file_type::not_found, "cannot read ", path.string(), ": no such file");
+  require(!error, "cannot read ", path.string(), ": ", error.message());
+  require(!std::filesystem::is_directory(status), "cannot read ", path.string(), ": it is a directory, not a file");
+  require(std::filesystem::is_regular_file(status), "cannot read ", path.string(), ": it is not a regular file");
+  const auto size = std::filesystem::file_size(path, error);
+  require(!error, "cannot read ", path.string(), ": ", error.message());
+  return size;
+}
+
+}  // namespace detail
+
+/// The whole content of the file at `path`, which may hold `limit` bytes at most. Throws Error when it is missing, a directory,
+/// unreadable or larger.
+inline std::string read_file(const std::filesystem::path& path, std::uintmax_t limit) {
+  const auto size = detail::regular_file_size(path);
+  require(size <= limit, "cannot read ", path.string(), ": ", size, " bytes are more than the limit of ", limit);
+  errno = 0;
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) detail::fail_with_errno("read", path, errno ? errno : EIO);
+  std::string content(static_cast<std::size_t>(size), '\0');
+  stream.read(content.data(), static_cast<std::streamsize>(size));
+  require(static_cast<std::uintmax_t>(stream.gcount()) == size, "cannot read ", path.string(), ": it ended early");
+  return content;
+}
+
+/// A file being written beside its final name: what was there before stays until commit() has put the complete new content on
+/// the disk and renamed it. Destroyed without commit, it leaves nothing behind.
+class AtomicFile {
+ public:
+  /// Throws Error when the directory is missing or not writable, or when `path` names something that is not a regular file.
+  explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+    std::error_code error;
+    const auto status = std::filesystem::status(path_, error);
+    require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), "cannot write ", path_.string(),
+            ": ", std::filesystem::is_directory(status) ? "it is a directory" : "it is not a regular file");
+    file_ = std::fopen(temporary_.string().c_str(), "wbx");
+    if (!file_) detail::fail_with_errno("write", path_, errno);
+    std::setvbuf(file_, nullptr, _IOFBF, std::size_t{1} << 16);
+  }
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile() {
+    if (file_) std::fclose(file_);
+    std::error_code ignored;
+    if (!committed_) std::filesystem::remove(temporary_, ignored);
+  }
+
+  /// Appends; throws Error when the disk is full or fails.
+  void write(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return;
+    errno = 0;
+    if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) write_failed();
+  }
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+  /// Brings the content to the disk and gives it its name.
+  void commit() {
+    errno = 0;
+    if (std::fflush(file_) != 0) write_failed();
+#if defined(JANUSFLOW_POSIX)
+    if (fsync(fileno(file_)) != 0) write_failed();
+#endif
+    if (std::fclose(std::exchange(file_, nullptr)) != 0) write_failed();
+    std::error_code error;
+    std::filesystem::rename(temporary_, path_, error);
+    require(!error, "cannot write ", path_.string(), ": ", error.message());
+    committed_ = true;
+#if defined(JANUSFLOW_POSIX)
+    // The new name itself survives a power failure only when the directory is on the disk too; some file systems refuse, which
+    // does no harm.
+    const auto parent = path_.parent_path();
+    const int directory = open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_CLOEXEC);
+    if (directory >= 0) {
+      fsync(directory);
+      close(directory);
+    }
+#endif
+  }
+
+ private:
+  [[noreturn]] void write_failed() { detail::fail_with_errno("write", path_, errno ? errno : EIO); }
+
+  static std::filesystem::path temporary_name(std::filesystem::path path) {
+    static std::atomic<unsigned> counter{0};
+#if defined(JANUSFLOW_POSIX)
+    const auto process = static_cast<long long>(getpid());
+#else
+    const auto process = static_cast<long long>(std::filesystem::file_time_type::clock::now().time_since_epoch().count());
+#endif
+    path += ".tmp-" + std::to_string(process) + '-' + std::to_string(counter++);
+    return path;
+  }
+
+  std::filesystem::path path_, temporary_;
+  std::FILE* file_ = nullptr;
+  bool committed_ = false;
+};
+
+/// Calls writer(AtomicFile&) and commits what it wrote to `path`; when it throws, `path` is left as it was.
+template <class Writer>
+void write_atomically(const std::filesystem::path& path, Writer&& writer) {
+  AtomicFile file(path);
+  writer(file);
+  file.commit();
+}
+
+/// Replaces the file at `path` by `content`, atomically.
+inline void write_file(const std::filesystem::path& path, std::string_view content) {
+  write_atomically(path, [&](AtomicFile& file) { file.write(content); });
+}
+
+/// A file seen as memory, read only. The pages come from the disk as they are touched; where memory maps are missing the whole
+/// file is read. The file must not be shortened while it is mapped.
+class MappedFile {
+ public:
+  /// Throws Error when `path` is missing, a directory or unreadable.
+  explicit MappedFile(const std::filesystem::path& path) {
+#if defined(JANUSFLOW_POSIX)
+    detail::regular_file_size(path);
+    const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) detail::fail_with_errno("read", path, errno);
+    struct stat status;
+    const bool known = fstat(file, &status) == 0;  // of the open file: the name may have changed hands meanwhile
+    size_ = known ? static_cast<std::size_t>(status.st_size) : 0;
+    void* map = known && size_ ? mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : nullptr;
+    const int code = errno;
+    close(file);
+    if (!known || map == MAP_FAILED) detail::fail_with_errno("map", path, code);
+    data_ = static_cast<const std::byte*>(map);
+#else
+    content_ = read_file(path, ~std::uintmax_t{0});
+    data_ = reinterpret_cast<const std::byte*>(content_.data());
+    size_ = content_.size();
+#endif
+  }
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+#if defined(JANUSFLOW_POSIX)
+  ~MappedFile() {
+    if (data_) munmap(const_cast<std::byte*>(data_), size_);
+  }
+#endif
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+  /// Drops the whole pages inside [offset, offset + length) from this process's resident memory: after a weight was packed, its
+  /// mapped original need not count twice. The bytes stay readable (they would come from the disk again).
+  void release([[maybe_unused]] std::size_t offset, [[maybe_unused]] std::size_t length) const {
+#if defined(JANUSFLOW_POSIX)
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const std::size_t end = offset >= size_ || length > size_ - offset ? size_ : offset + length;
+    const std::size_t first = (offset + page - 1) / page * page;
+    const std::size_t last = end == size_ ? end : end / page * page;
+    if (first < last) madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+#endif
+  }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+#if !defined(JANUSFLOW_POSIX)
+  std::string content_;
+#endif
+};
+
+}  // namespace janusflow

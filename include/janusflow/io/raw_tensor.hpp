@@ -1,0 +1,206 @@
+// A tensor as it lies in a file: a key, an element type, a shape and bytes, with its conversions to numbers.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "janusflow/core/parallel.hpp"
+#include "janusflow/core/tensor.hpp"
+
+namespace janusflow {
+
+static_assert(std::endian::native == std::endian::little, "safetensors files are little endian and are mapped as they are");
+
+/// The element types of the safetensors format that this library knows.
+enum class Dtype { f64, f32, f16, bf16, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
+
+namespace detail {
+struct DtypeFacts {
+  std::string_view name;
+  std::size_t size;
+};
+/// In the order of Dtype.
+inline constexpr std::array<DtypeFacts, 15> dtype_facts{{{"F64", 8},
+                                                         {"F32", 4},
+                                                         {"F16", 2},
+                                                         {"BF16", 2},
+                                                         {"F8_E4M3", 1},
+                                                         {"F8_E5M2", 1},
+                                                         {"I64", 8},
+                                                         {"I32", 4},
+                                                         {"I16", 2},
+                                                         {"I8", 1},
+                                                         {"U64", 8},
+                                                         {"U32", 4},
+                                                         {"U16", 2},
+                                                         {"U8", 1},
+                                                         {"BOOL", 1}}};
+}  // namespace detail
+
+/// The name as the format writes it: "BF16".
+constexpr std::string_view dtype_name(Dtype dtype) { return detail::dtype_facts[static_cast<std::size_t>(dtype)].name; }
+/// Bytes an element.
+constexpr std::size_t dtype_size(Dtype dtype) { return detail::dtype_facts[static_cast<std::size_t>(dtype)].size; }
+/// The type of that name, or nothing.
+constexpr std::optional<Dtype> dtype_from_name(std::string_view name) {
+  for (std::size_t i = 0; i < detail::dtype_facts.size(); ++i)
+    if (detail::dtype_facts[i].name == name) return static_cast<Dtype>(i);
+  return std::nullopt;
+}
+
+/// Whether extents of one count when a stored shape is compared with the expected one: [1, 1, 1, 3072] is [3072] and the 1x1
+/// convolution [512, 512, 1, 1] is the matrix [512, 512] where they are ignored. The numbers' order is the same either way.
+enum class Ones { count, ignored };
+
+/// A tensor of a file, not yet read. `bytes` (unaligned, little endian, last dimension fastest) belong to the file's map.
+struct RawTensor {
+  std::string key;
+  Dtype dtype = Dtype::f32;
+  std::vector<Index> shape;
+  std::span<const std::byte> bytes;
+  std::string file;  // for the errors
+
+  /// Number of elements.
+  Index size() const { return checked_product(shape); }
+
+  /// Writes elements [first, first + count) to `out`. Floating-point T (float, double, bfloat16) takes F64, F32, F16 and BF16,
+  /// rounding to nearest where T is narrower; integral T takes the integers and BOOL and throws when a value does not fit.
+  /// Throws, naming the key, for any other dtype.
+  template <class T>
+  void copy_to(T* out, Index first, Index count) const {
+    require(first >= 0 && count >= 0 && first <= size() - count, name(), ": elements ", first, " to ", first + count,
+            " are outside ", Extents{shape});
+    const std::byte* from = bytes.data() + static_cast<std::size_t>(first) * dtype_size(dtype);
+    // Large tensors are converted by all threads: most of the time goes into bringing the file's pages in.
+    parallel_chunks(count, Index{1} << 18, [&](Index begin, Index end) {
+      convert(out + begin, from + static_cast<std::size_t>(begin) * dtype_size(dtype), end - begin);
+    });
+  }
+  /// Writes all elements to `out`.
+  template <class T>
+  void copy_to(T* out) const {
+    copy_to(out, 0, size());
+  }
+
+  /// Throws unless the stored shape is `expected`.
+  void require_shape(std::span<const Index> expected, Ones ones = Ones::count) const {
+    const auto kept = [&](std::span<const Index> extents) {
+      std::vector<Index> list(extents.begin(), extents.end());
+      if (ones == Ones::ignored) std::erase(list, 1);
+      return list;
+    };
+    require(kept(shape) == kept(expected), name(), " has shape ", Extents{shape}, ", expected ", Extents{expected});
+  }
+
+  /// All elements as a tensor of exactly this shape, converted as by copy_to.
+  template <class T, int R>
+  Tensor<T, R> to_tensor(Shape<R> expected, Ones ones = Ones::count) const {
+    require_shape(expected.extents, ones);
+    Tensor<T, R> tensor(expected);
+    copy_to(tensor.data());
+    return tensor;
+  }
+  /// All elements as a tensor of the stored shape, whose rank must be R.
+  template <class T, int R>
+  Tensor<T, R> to_tensor() const {
+    require(shape.size() == R, name(), " has shape ", Extents{shape}, ", expected ", R, R == 1 ? " dimension" : " dimensions");
+    Shape<R> own;
+    std::copy_n(shape.begin(), R, own.extents.begin());
+    return to_tensor<T, R>(own);
+  }
+
+  /// "model.safetensors: language_model.lm_head.weight", as the errors say it.
+  std::string name() const { return file + ": " + key; }
+
+ private:
+  template <class From>
+  static From load(const std::byte* bytes) {
+    From value;
+    std::memcpy(&value, bytes, sizeof(From));
+    return value;
+  }
+
+  template <class T>
+  void convert(T* out, const std::byte* from, Index count) const {
+    const auto each = [&]<class From>(std::type_identity<From>, auto&& to) {
+      if constexpr (std::is_same_v<From, T>) {
+        if (count) std::memcpy(out, from, static_cast<std::size_t>(count) * sizeof(T));
+      } else {
+        for (Index i = 0; i < count; ++i) out[i] = to(load<From>(from + static_cast<std::size_t>(i) * sizeof(From)));
+      }
+    };
+    if constexpr (std::is_same_v<T, bfloat16> || std::is_floating_point_v<T>) {
+      const auto plain = [](auto x) {
+        if constexpr (std::is_same_v<T, bfloat16>) {
+          return bfloat16(static_cast<float>(x));
+        } else {
+          return static_cast<T>(x);
+        }
+      };
+      switch (dtype) {
+        case Dtype::f64: return each(std::type_identity<double>(), plain);
+        case Dtype::f32: return each(std::type_identity<float>(), plain);
+        case Dtype::f16: return each(std::type_identity<std::uint16_t>(), [&](std::uint16_t x) { return plain(float_from_half(x)); });
+        case Dtype::bf16: return each(std::type_identity<bfloat16>(), plain);
+        default: fail(name(), " holds ", dtype_name(dtype), ", expected floating-point numbers (F64, F32, F16 or BF16)");
+      }
+    } else {
+      static_assert(std::integral<T> && !std::is_same_v<T, bool>);
+      const auto checked = [&](auto x) {
+        require(std::in_range<T>(x), name(), " holds the number ", +x, ", out of range for what is made of it");
+        return static_cast<T>(x);
+      };
+      switch (dtype) {
+        case Dtype::i64: return each(std::type_identity<std::int64_t>(), checked);
+        case Dtype::i32: return each(std::type_identity<std::int32_t>(), checked);
+        case Dtype::i16: return each(std::type_identity<std::int16_t>(), checked);
+        case Dtype::i8: return each(std::type_identity<std::int8_t>(), checked);
+        case Dtype::u64: return each(std::type_identity<std::uint64_t>(), checked);
+        case Dtype::u32: return each(std::type_identity<std::uint32_t>(), checked);
+        case Dtype::u16: return each(std::type_identity<std::uint16_t>(), checked);
+        case Dtype::u8: return each(std::type_identity<std::uint8_t>(), checked);
+        case Dtype::boolean: return each(std::type_identity<std::uint8_t>(), [](std::uint8_t x) { return static_cast<T>(x != 0); });
+        default: fail(name(), " holds ", dtype_name(dtype), ", expected integers");
+      }
+    }
+  }
+};
+
+/// Whether a floating-point tensor is free of NaN and infinity (true for integers). Looks at the exponents' bits, converts nothing.
+inline bool all_finite(const RawTensor& tensor) {
+  const auto check = [&]<class Word>(Word exponent) {
+    std::atomic<bool> finite = true;
+    parallel_chunks(tensor.size(), Index{1} << 18, [&](Index begin, Index end) {
+      bool found = false;
+      for (Index i = begin; i < end; ++i) {
+        Word word;
+        std::memcpy(&word, tensor.bytes.data() + static_cast<std::size_t>(i) * sizeof(Word), sizeof(Word));
+        found |= (word & exponent) == exponent;
+      }
+      if (found) finite = false;
+    });
+    return finite.load();
+  };
+  switch (tensor.dtype) {
+    case Dtype::f64: return check(std::uint64_t{0x7ff0000000000000u});
+    case Dtype::f32: return check(std::uint32_t{0x7f800000u});
+    case Dtype::f16: return check(std::uint16_t{0x7c00u});
+    case Dtype::bf16: return check(std::uint16_t{0x7f80u});
+    case Dtype::f8_e4m3: case Dtype::f8_e5m2: fail(tensor.name(), " holds ", dtype_name(tensor.dtype), ", which is not read");
+    default: return true;
+  }
+}
+
+}  // namespace janusflow
