@@ -49,10 +49,14 @@ def save(folder, name, tensors, bf16=False):
             t = t.to(torch.bfloat16 if bf16 else torch.float32)
         out[key] = t.contiguous().clone()
     save_file(out, str(path))
+    path.chmod(0o644)
     print(f"{path.relative_to(DATA.parent.parent)}: {len(out)} tensors, {path.stat().st_size} bytes")
 
 
 def save_json(folder, name, value):
     path = DATA / folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1) + "\n")
+    if isinstance(value, list):  # one case a line
+        path.write_text("[\n" + ",\n".join(json.dumps(v) for v in value) + "\n]\n")
+    else:
+        path.write_text(json.dumps(value, indent=2) + "\n")
