@@ -1,0 +1,274 @@
+// Scaled dot-product attention by blocks of keys: the score matrix is never written.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "janusflow/ops/gemm.hpp"
+#include "janusflow/simd/math.hpp"
+
+namespace janusflow {
+
+/// Keys and values of earlier positions of one sequence: keys, values [S, kv_heads * head_dim], seen by all its new positions.
+struct Past {
+  TensorView<const float, 2> keys, values;
+
+  Index length() const { return keys.shape[0]; }
+  /// The first `count` positions.
+  Past first(Index count) const { return {keys.slice(0, count), values.slice(0, count)}; }
+};
+
+/// How queries see keys. Query i of a sequence with P past positions stands at position P + i.
+struct AttentionMask {
+  bool causal = false;                   // position p sees positions 0 .. p; else every position
+  std::span<const Index> first_key = {};  // [B]: positions before it are padding and seen by nobody; empty: none are
+};
+
+namespace detail {
+
+/// Keys of one block; a multiple of the tile's columns for every width.
+inline constexpr Index key_block = 256;
+/// Up to so many queries, packing keys and values costs more than it saves.
+inline constexpr Index few_queries = 4;
+
+/// One head's keys and values, past and new, by position.
+struct HeadKeys {
+  Past past;
+  TensorView<const float, 2> keys, values;
+  Index column;  // where the head begins
+
+  Index length() const { return past.length() + keys.shape[0]; }
+  const float* key(Index s) const {
+    return (s < past.length() ? past.keys.row(s) : keys.row(s - past.length())) + column;
+  }
+  const float* value(Index s) const {
+    return (s < past.length() ? past.values.row(s) : values.row(s - past.length())) + column;
+  }
+};
+
+/// Running softmax of up to tile_rows queries: maximum, sum of exponentials, and the weighted values so far.
+struct OnlineSoftmax {
+  static constexpr Index rows_max = simd::tile_rows;
+  float maximum[rows_max], sum[rows_max];
+
+  OnlineSoftmax() {
+    std::fill_n(maximum, rows_max, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, rows_max, 0.0f);
+  }
+
+  /// Turns the scores [keys] (padded with -inf to a whole number of vectors) of query r into exponentials and returns the
+  /// factor by which what was accumulated before must shrink.
+  float absorb(Index r, float* scores, Index keys) {
+    simd::Batch top(maximum[r]);
+    for (Index k = 0; k < keys; k += simd::width) top = xsimd::max(top, simd::Batch::load_aligned(scores + k));
+    const float greatest = simd::fold(top, [](float a, float b) { return std::max(a, b); });
+    if (greatest == -std::numeric_limits<float>::infinity()) {  // nothing to see yet
+      std::fill_n(scores, keys, 0.0f);
+      return 1.0f;
+    }
+    simd::Batch total(0.0f);
+    for (Index k = 0; k < keys; k += simd::width) {
+      const simd::Batch weight = simd::exp(simd::Batch::load_aligned(scores + k) - simd::Batch(greatest));
+      weight.store_aligned(scores + k);
+      total += weight;
+    }
+    const float shrink = std::exp(maximum[r] - greatest);
+    maximum[r] = greatest;
+    sum[r] = sum[r] * shrink + simd::sum_of_lanes(total);
+    return shrink;
+  }
+};
+
+/// Attention of queries [begin, begin + rows) of one head over packed keys [S, D] and values [D, S]; out rows are written.
+template <class Dot, class Query, class Out>
+void attend_tile(Index begin, Index rows, Index past, Index first_key, bool causal, const PackedMatrix<Dot>& keys,
+                 const PackedMatrix<Dot>& values, Query&& query, Out&& out) {
+  using Word = typename Dot::InputWord;
+  const Index dim = keys.in_features(), total = keys.out_features();
+  const Index limit = causal ? std::min(total, past + begin + rows) : total;  // keys the last query sees
+  const Index value_pairs = (values.panels() + 1) / 2, columns = value_pairs * simd::tile_columns;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+
+  Tensor<float, 1> scaled(Shape{dim});
+  Tensor<Word, 1> packed_query(Shape{keys.words() * rows}), packed_weights(Shape{key_block / Dot::depth * rows});
+  Tensor<float, 2> scores(Shape{rows, key_block}), sums(Shape{rows, columns}, 0.0f);
+  alignas(64) float tile[simd::tile_rows * simd::tile_columns];
+  for (Index r = 0; r < rows; ++r) {
+    const float* from = query(begin + r);
+    for (Index d = 0; d < dim; ++d) scaled.data()[d] = from[d] * scale;
+    pack_input_panel<Dot>(1, dim, [&](Index) { return scaled.data(); }, packed_query.data() + r, rows);
+  }
+
+  const auto product = simd::gemm_tile_for<Dot>(rows);
+  OnlineSoftmax softmax;
+  for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
+    const Index end = std::min(limit, block + key_block);
+    const Index padded = (end - block + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns;
+    for (Index s = 0; s < padded; s += simd::tile_columns) {
+      const Index panel = (block + s) / simd::width;
+      product(keys.words(), packed_query.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)), tile);
+      for (Index r = 0; r < rows; ++r)
+        std::copy_n(tile + r * simd::tile_columns, simd::tile_columns, scores.data() + r * key_block + s);
+    }
+    const Index words = (padded + Dot::depth - 1) / Dot::depth;
+    for (Index r = 0; r < rows; ++r) {
+      float* row = scores.data() + r * key_block;
+      const Index seen = std::clamp<Index>((causal ? past + begin + r + 1 : total) - block, 0, padded);
+      std::fill(row + seen, row + padded, -std::numeric_limits<float>::infinity());
+      if (first_key > block) std::fill_n(row, std::min(first_key - block, padded), -std::numeric_limits<float>::infinity());
+      const float shrink = softmax.absorb(r, row, padded);
+      if (shrink != 1.0f)
+        for (Index d = 0; d < columns; ++d) sums(r, d) *= shrink;
+      pack_input_panel<Dot>(1, padded, [&](Index) { return row; }, packed_weights.data() + r, rows);
+    }
+    // The value panels end with the keys, the block's words may not: what lies past the end has weight zero but must be read from
+    // somewhere, so the product stops at the panels' own end.
+    const Index offset = block / Dot::depth, depth = std::min(words, values.words() - offset);
+    for (Index pair = 0; pair < value_pairs; ++pair) {
+      const auto* first = values.panel(2 * pair) + offset * simd::width;
+      const auto* second = values.panel(std::min(2 * pair + 1, values.panels() - 1)) + offset * simd::width;
+      product(depth, packed_weights.data(), first, second, tile);
+      for (Index r = 0; r < rows; ++r) {
+        float* to = sums.data() + r * columns + pair * simd::tile_columns;
+        for (Index d = 0; d < simd::tile_columns; ++d) to[d] += tile[r * simd::tile_columns + d];
+      }
+    }
+  }
+  for (Index r = 0; r < rows; ++r) {
+    const float norm = softmax.sum[r] > 0 ? 1.0f / softmax.sum[r] : 0.0f;
+    for (Index d = 0; d < dim; ++d) out(begin + r)[d] = sums(r, d) * norm;
+  }
+}
+
+/// Attention of one query over keys [first_key, limit) as they lie, in float32.
+inline void attend_row(const float* query, const HeadKeys& head, Index dim, Index first_key, Index limit, float* out) {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  alignas(64) float scores[key_block];
+  OnlineSoftmax softmax;
+  std::fill_n(out, dim, 0.0f);
+  for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
+    const Index end = std::min(limit, block + key_block);
+    std::fill_n(scores, key_block, -std::numeric_limits<float>::infinity());
+    for (Index s = std::max(block, first_key); s < end; ++s) {
+      const float* key = head.key(s);
+      simd::Batch sum(0.0f);
+      for (Index d = 0; d < dim; d += simd::width) {
+        const Index count = std::min(simd::width, dim - d);
+        sum = simd::multiply_add(simd::load(query + d, count), simd::load(key + d, count), sum);
+      }
+      scores[s - block] = simd::sum_of_lanes(sum) * scale;
+    }
+    const float shrink = softmax.absorb(0, scores, key_block);
+    for (Index d = 0; d < dim; d += simd::width) {
+      const Index count = std::min(simd::width, dim - d);
+      simd::Batch sum = simd::load(out + d, count) * simd::Batch(shrink);
+      for (Index s = std::max(block, first_key); s < end; ++s)
+        sum = simd::multiply_add(simd::Batch(scores[s - block]), simd::load(head.value(s) + d, count), sum);
+      simd::store(sum, out + d, count);
+    }
+  }
+  const float norm = softmax.sum[0] > 0 ? 1.0f / softmax.sum[0] : 0.0f;
+  for (Index d = 0; d < dim; ++d) out[d] *= norm;
+}
+
+}  // namespace detail
+
+/// softmax(q kT / sqrt(head_dim) + mask) v, head by head.
+///
+/// q [B, T, heads * head_dim], k and v [B, T', kv_heads * head_dim] (rows may be strided); with fewer key-value heads than heads,
+/// consecutive query heads share one (grouped-query attention). `past` holds nothing, or for each sequence what precedes its new
+/// keys. With `causal` T' must be T. Returns [B, T, heads * head_dim]. A query that sees no key yields zeros.
+///
+/// Products in Dot's precision (queries, keys, weights and values rounded to it), softmax in float32 by blocks of 256 keys with a
+/// running maximum (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135). A handful of queries
+/// (decoding) are computed in float32 from keys and values as they lie. A sequence's result does not depend on the others.
+template <class Dot, TensorLike Q, TensorLike K, TensorLike V>
+Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Index kv_heads, AttentionMask mask = {},
+                           std::span<const Past> past = {}) {
+  const TensorView<const float, 3> queries = q.view(), keys = k.view(), values = v.view();
+  const Index batch = queries.shape[0], length = queries.shape[1];
+  require(heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0 && queries.shape[2] % heads == 0 && keys.shape == values.shape &&
+              keys.shape[0] == batch && keys.shape[2] == queries.shape[2] / heads * kv_heads &&
+              (!mask.causal || keys.shape[1] == length),
+          "attention: q ", queries.shape, " (", heads, " heads), k ", keys.shape, " and v ", values.shape, " (", kv_heads,
+          " heads) do not fit together");
+  require(past.empty() || std::ssize(past) == batch, "attention: ", past.size(), " pasts for a batch of ", batch);
+  require(mask.first_key.empty() || std::ssize(mask.first_key) == batch, "attention: ", mask.first_key.size(),
+          " first keys for a batch of ", batch);
+  const Index dim = queries.shape[2] / heads, group = heads / kv_heads;
+  Tensor<float, 3> y(queries.shape);
+
+  const auto head_keys = [&](Index b, Index kv) {
+    const Past before = past.empty() ? Past{} : past[static_cast<std::size_t>(b)];
+    require(before.keys.shape == before.values.shape && (!before.length() || before.keys.shape[1] == keys.shape[2]),
+            "attention: past keys ", before.keys.shape, " do not match k ", keys.shape);
+    return detail::HeadKeys{before, keys[b], values[b], kv * dim};
+  };
+  const auto first_key = [&](Index b) { return mask.first_key.empty() ? 0 : mask.first_key[static_cast<std::size_t>(b)]; };
+
+  if (length <= detail::few_queries) {
+    parallel_for(batch * heads, [&](Index piece) {
+      const Index b = piece / heads, head = piece % heads;
+      const detail::HeadKeys all = head_keys(b, head / group);
+      for (Index i = 0; i < length; ++i) {
+        const Index limit = mask.causal ? all.past.length() + i + 1 : all.length();
+        detail::attend_row(queries[b].row(i) + head * dim, all, dim, first_key(b), limit,
+                           y.data() + (b * length + i) * heads * dim + head * dim);
+      }
+    });
+    return y;
+  }
+
+  std::vector<PackedMatrix<Dot>> packed_keys(static_cast<std::size_t>(batch * kv_heads)), packed_values(packed_keys.size());
+  parallel_for(batch * kv_heads, [&](Index piece) {
+    const detail::HeadKeys all = head_keys(piece / kv_heads, piece % kv_heads);
+    auto& packed_key = packed_keys[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(all.length(), dim);
+    auto& packed_value = packed_values[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(dim, all.length());
+    packed_key.pack_rows([&](Index s) { return all.key(s); });
+    packed_value.pack_columns([&](Index s) { return all.value(s); });
+  });
+  constexpr Index chunk = 4 * simd::tile_rows;
+  const Index chunks = (length + chunk - 1) / chunk;
+  parallel_for(batch * heads * chunks, [&](Index piece) {
+    // The longest causal chunks first, so that the last pieces to be taken are short.
+    const Index b = piece % batch, head = piece / batch % heads, at = (chunks - 1 - piece / (batch * heads)) * chunk;
+    const auto kv = static_cast<std::size_t>(b * kv_heads + head / group);
+    const Index before = past.empty() ? 0 : past[static_cast<std::size_t>(b)].length();
+    for (Index begin = at; begin < std::min(length, at + chunk); begin += simd::tile_rows)
+      detail::attend_tile<Dot>(
+          begin, std::min<Index>(simd::tile_rows, length - begin), before, first_key(b), mask.causal, packed_keys[kv],
+          packed_values[kv], [&](Index i) { return queries[b].row(i) + head * dim; },
+          [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; });
+  });
+  return y;
+}
+
+namespace reference {
+
+/// attention as its definition says, for one sequence without past: q [T, heads * D], k, v [S, kv_heads * D], in q's type.
+template <TensorLike Q, TensorLike K, TensorLike V, class T = typename Q::value_type>
+Tensor<T, 2> attention(const Q& q, const K& k, const V& v, Index heads, Index kv_heads, bool causal, Index first_key = 0) {
+  const TensorView<const T, 2> queries = q.view(), keys = k.view(), values = v.view();
+  const Index dim = queries.shape[1] / heads, before = keys.shape[0] - queries.shape[0];
+  Tensor<T, 2> y(queries.shape, T(0));
+  for (Index h = 0; h < heads; ++h)
+    for (Index i = 0; i < queries.shape[0]; ++i) {
+      const Index c = h / (heads / kv_heads) * dim, limit = causal ? before + i + 1 : keys.shape[0];
+      std::vector<T> weights(static_cast<std::size_t>(std::max<Index>(limit, 0)), T(0));
+      T top = -std::numeric_limits<T>::infinity(), sum = 0;
+      for (Index s = first_key; s < limit; ++s) {
+        T score = 0;
+        for (Index d = 0; d < dim; ++d) score += queries(i, h * dim + d) * keys(s, c + d);
+        top = std::max(top, weights[static_cast<std::size_t>(s)] = score / std::sqrt(T(dim)));
+      }
+      for (Index s = first_key; s < limit; ++s) sum += weights[static_cast<std::size_t>(s)] = std::exp(weights[static_cast<std::size_t>(s)] - top);
+      for (Index s = first_key; s < limit; ++s)
+        for (Index d = 0; d < dim; ++d) y(i, h * dim + d) += weights[static_cast<std::size_t>(s)] / sum * values(s, c + d);
+    }
+  return y;
+}
+
+}  // namespace reference
+
+}  // namespace janusflow
