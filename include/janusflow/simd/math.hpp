@@ -1,0 +1,101 @@
+// Vector maths on batches of floats: exp, erf, and the activations made of them.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "janusflow/simd/rows.hpp"
+
+// Contracts hold on every architecture, with and without fused multiply-add, and are tested over the whole range of float. NaN gives
+// NaN. Only comparisons, additions, multiplications, divisions and integer shifts are used: xsimd's own exp and erf differ
+// between architectures in 8.1.
+namespace janusflow::simd {
+
+namespace detail {
+/// As many integers as a Batch has floats: the compilers' own vector type, for gcc 12's header of AVX-512 shifts warns.
+using Integers = std::int32_t __attribute__((vector_size(sizeof(Batch))));
+
+template <class To, class From>
+To same_bits(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+/// c[0] + c[1] x + c[2] x^2 + ...
+template <class... C>
+Batch polynomial(Batch x, float c0, C... c) {
+  if constexpr (sizeof...(c) == 0)
+    return Batch(c0);
+  else
+    return multiply_add(polynomial(x, c...), x, Batch(c0));
+}
+}  // namespace detail
+
+/// e^x within 2 ulp for -86.9 <= x <= 88.72; below 0 (less than 1.9e-38 is left out), above infinity.
+/// Cody and Waite's reduction x = n ln 2 + r, then Cephes' polynomial (expf) in r.
+inline Batch exp(Batch x) {
+  const Batch magic(12582912.f);  // 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold
+  const Batch shifted = multiply_add(x, Batch(1.44269504088896341f), magic);
+  const Batch n = shifted - magic;
+  const Batch r = multiply_add(n, Batch(2.12194440e-4f), multiply_add(n, Batch(-0.693359375f), x));
+  const Batch p = detail::polynomial(r, 5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f, 8.3334519073e-3f,
+                                     1.3981999507e-3f, 1.9875691500e-4f);
+  const Batch mantissa = multiply_add(p, r * r, r) + Batch(1.f);
+  // 2^(n - 1) * 2: n itself may be 128, one more than a float's exponent holds.
+  const auto bits = (detail::same_bits<detail::Integers>(shifted) + 126) << 23;
+  const Batch value = mantissa * detail::same_bits<Batch>(bits) * Batch(2.f);
+  const Batch bounded = xsimd::select(x < Batch(-86.9f), Batch(0.f), value);
+  return xsimd::select(x > Batch(88.72283f), Batch(std::numeric_limits<float>::infinity()), bounded);
+}
+
+namespace detail {
+/// erf(x) = x + x * small for |x| <= 0.921875, and 1 - erf(|x|) = tail above. Coefficients: N. Juffa's erff.
+struct ErfParts {
+  Batch small, tail;
+};
+inline ErfParts erf_parts(Batch x, Batch magnitude) {
+  const Batch square = x * x;
+  const Batch small = polynomial(square, 1.28379166e-1f, -3.76125336e-1f, 1.12819925e-1f, -2.67681349e-2f,
+                                 4.99119423e-3f, -5.96761703e-4f);
+  const Batch p = polynomial(magnitude, -1.28717512e-1f, -6.34846687e-1f, -1.06777877e-1f, 2.42546219e-2f,
+                             -3.88396438e-3f, 3.83197126e-4f, -1.72853470e-5f);
+  // Past 10, where the tail has long been 0, the polynomial would turn upwards.
+  const Batch exponent = xsimd::select(magnitude > Batch(10.f), Batch(-100.f), multiply_add(p, magnitude, -magnitude));
+  return {small, exp(exponent)};
+}
+inline constexpr float erf_split = 0.921875f;
+}  // namespace detail
+
+/// erf(x), absolute error at most 1.2e-7.
+inline Batch erf(Batch x) {
+  const Batch magnitude = xsimd::abs(x);
+  const auto [small, tail] = detail::erf_parts(x, magnitude);
+  const Batch large = Batch(1.f) - tail;
+  return xsimd::select(magnitude > Batch(detail::erf_split), xsimd::select(x < Batch(0.f), -large, large),
+                       multiply_add(small, x, x));
+}
+
+/// The standard normal distribution function (1 + erf(x / sqrt 2)) / 2, absolute error at most 1.2e-7.
+inline Batch normal_cdf(Batch x) {
+  const Batch scaled = x * Batch(0.70710678118654752f);
+  const Batch magnitude = xsimd::abs(scaled);
+  const auto [small, tail] = detail::erf_parts(scaled, magnitude);
+  const Batch half(0.5f);
+  const Batch large = xsimd::select(x < Batch(0.f), half * tail, Batch(1.f) - half * tail);
+  return xsimd::select(magnitude > Batch(detail::erf_split), large,
+                       multiply_add(half, multiply_add(small, scaled, scaled), half));
+}
+
+/// 1 / (1 + e^-x), within 4 ulp where e^-x is finite, else (x < -88.72) 0.
+inline Batch sigmoid(Batch x) { return Batch(1.f) / (Batch(1.f) + exp(-x)); }
+
+/// x sigmoid(x), within 4 ulp above x = -86.9. As in PyTorch infinity gives infinity, and minus infinity NaN.
+inline Batch silu(Batch x) { return x / (Batch(1.f) + exp(-x)); }
+
+/// The exact GELU, x normal_cdf(x): absolute error at most 1.2e-7 |x|. As in PyTorch infinity gives infinity, and minus infinity NaN.
+inline Batch gelu(Batch x) { return x * normal_cdf(x); }
+
+}  // namespace janusflow::simd

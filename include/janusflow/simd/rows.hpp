@@ -1,0 +1,107 @@
+// Loops over contiguous rows of floats in batches of the machine's width, ends of rows included.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+#include <utility>
+#include <xsimd/xsimd.hpp>
+
+#include "janusflow/core/shape.hpp"
+
+namespace janusflow::simd {
+
+/// One register of floats of the architecture that the compiler is told to build for.
+using Batch = xsimd::batch<float>;
+/// Floats in a Batch: 4 (SSE2, NEON), 8 (AVX2) or 16 (AVX-512).
+inline constexpr Index width = static_cast<Index>(Batch::size);
+
+/// a * b + c, fused where the machine can.
+inline Batch multiply_add(Batch a, Batch b, Batch c) {
+#if defined(__AVX512F__)
+  // xsimd 8.1 has no AVX-512 override and leaves the fusing to the compiler, which clang does not do.
+  if constexpr (std::is_base_of_v<xsimd::avx512f, Batch::arch_type>)
+    return Batch(typename Batch::register_type(_mm512_fmadd_ps(a, b, c)));
+  else
+#endif
+    return xsimd::fma(a, b, c);
+}
+
+/// The first `lanes` (1 to width) floats from p; lanes after them hold `fill` and memory after them is not touched.
+inline Batch load(const float* p, Index lanes, float fill = 0) {
+  if (lanes == width) return Batch::load_unaligned(p);
+  alignas(64) std::array<float, width> part;
+  part.fill(fill);
+  std::copy_n(p, lanes, part.begin());
+  return Batch::load_aligned(part.data());
+}
+
+/// Writes the first `lanes` (1 to width) lanes of x to p.
+inline void store(Batch x, float* p, Index lanes) {
+  if (lanes == width) return x.store_unaligned(p);
+  alignas(64) std::array<float, width> part;
+  x.store_aligned(part.data());
+  std::copy_n(part.begin(), lanes, p);
+}
+
+/// The lanes of x folded by a commutative f, always in the same order.
+template <class F>
+float fold(Batch x, F f) {
+  alignas(64) std::array<float, width> lanes;
+  x.store_aligned(lanes.data());
+  for (Index half = width / 2; half > 0; half /= 2)
+    for (Index i = 0; i < half; ++i) lanes[i] = f(lanes[i], lanes[i + half]);
+  return lanes[0];
+}
+
+inline float sum_of_lanes(Batch x) {
+  return fold(x, [](float a, float b) { return a + b; });
+}
+
+/// out[i] = f(in[i]...) for i in [0, n). `out` may be one of the inputs. The end of the row goes through the very same
+/// instructions as its body, so that a number's result does not depend on where in a row it stands.
+template <class F, class... In>
+void map(Index n, float* out, F f, const In*... in) {
+  for (Index i = 0; i < n; i += width) {
+    const Index lanes = std::min(width, n - i);
+    store(f(load(in + i, lanes)...), out + i, lanes);
+  }
+}
+
+/// The sum over i in [0, n) of f(in[i]...), in an order that n alone decides. The lanes after a row's end read `fill`, for which
+/// f must give 0.
+template <class F, class... In>
+float sum(Index n, float fill, F f, const In*... in) {
+  constexpr Index unroll = 4;  // hides the latency of an addition, and shortens the chains of roundings
+  std::array<Batch, unroll> totals;
+  totals.fill(Batch(0.f));
+  Index i = 0;
+  for (; i + unroll * width <= n; i += unroll * width)
+    for (Index u = 0; u < unroll; ++u) totals[u] += f(Batch::load_unaligned(in + i + u * width)...);
+  for (; i < n; i += width) totals[0] += f(load(in + i, std::min(width, n - i), fill)...);
+  return sum_of_lanes((totals[0] + totals[1]) + (totals[2] + totals[3]));
+}
+
+/// totals[c] = sum over the rows r of f(c, in[r * stride + c]...), for c in [0, n), in an order that `rows` alone decides;
+/// f takes the column of the batch's first lane and the batches.
+template <class F, class... In>
+void column_sums(Index rows, Index n, Index stride, float* totals, F f, const In*... in) {
+  constexpr Index block = 8;
+  Index c = 0;
+  for (; c + block * width <= n; c += block * width) {
+    std::array<Batch, block> sums;
+    sums.fill(Batch(0.f));
+    for (Index r = 0; r < rows; ++r)
+      for (Index u = 0; u < block; ++u)
+        sums[u] += f(c + u * width, Batch::load_unaligned(in + r * stride + c + u * width)...);
+    for (Index u = 0; u < block; ++u) sums[u].store_unaligned(totals + c + u * width);
+  }
+  for (; c < n; c += width) {
+    const Index lanes = std::min(width, n - c);
+    Batch sums(0.f);
+    for (Index r = 0; r < rows; ++r) sums += f(c, load(in + r * stride + c, lanes)...);
+    store(sums, totals + c, lanes);
+  }
+}
+
+}  // namespace janusflow::simd

@@ -1,0 +1,147 @@
+// Vector maths against the C library in double, over the whole range of float.
+#include "janusflow/simd/math.hpp"
+
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+using janusflow::Index;
+namespace simd = janusflow::simd;
+
+namespace {
+constexpr float infinity = std::numeric_limits<float>::infinity();
+
+/// Floats of every exponent and sign: every 4099th bit pattern (a prime, so that mantissas vary).
+const std::vector<float>& all_magnitudes() {
+  static const std::vector<float> values = [] {
+    std::vector<float> list;
+    for (std::uint64_t bits = 0; bits < (std::uint64_t{1} << 32); bits += 4099) {
+      const float x = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
+      if (std::isfinite(x)) list.push_back(x);
+    }
+    for (int i = -120'000; i <= 120'000; ++i) list.push_back(static_cast<float>(i) * 1e-3f);
+    return list;
+  }();
+  return values;
+}
+
+template <class F>
+std::vector<float> evaluate(F f, const std::vector<float>& x) {
+  std::vector<float> y(x.size());
+  simd::map(static_cast<Index>(x.size()), y.data(), f, x.data());
+  return y;
+}
+
+template <class F>
+float one(F f, float x) {
+  return evaluate(f, {x}).front();
+}
+
+double ulp(double exact) { return std::ldexp(1.0, std::max(std::ilogb(exact), -126) - 23); }
+
+const auto exp_batch = [](simd::Batch x) { return simd::exp(x); };
+const auto erf_batch = [](simd::Batch x) { return simd::erf(x); };
+const auto cdf_batch = [](simd::Batch x) { return simd::normal_cdf(x); };
+const auto sigmoid_batch = [](simd::Batch x) { return simd::sigmoid(x); };
+const auto silu_batch = [](simd::Batch x) { return simd::silu(x); };
+const auto gelu_batch = [](simd::Batch x) { return simd::gelu(x); };
+}  // namespace
+
+TEST_CASE("exp is within 2 ulp, and 0 or infinity outside of float's normal range") {
+  const auto& x = all_magnitudes();
+  const auto y = evaluate(exp_batch, x);
+  double worst = 0;
+  bool limits = true;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double exact = std::exp(static_cast<double>(x[i]));
+    if (x[i] < -86.9f)
+      limits = limits && y[i] == 0;
+    else if (x[i] > 88.72283f)
+      limits = limits && y[i] == infinity;
+    else
+      worst = std::max(worst, std::abs(y[i] - exact) / ulp(exact));
+  }
+  CHECK(limits);
+  CHECK(worst <= 2.0);
+}
+
+TEST_CASE("erf and the normal distribution function") {
+  const auto& x = all_magnitudes();
+  const auto y = evaluate(erf_batch, x), cdf = evaluate(cdf_batch, x);
+  double worst_erf = 0, worst_cdf = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    worst_erf = std::max(worst_erf, std::abs(y[i] - std::erf(static_cast<double>(x[i]))));
+    const double exact = 0.5 * std::erfc(-static_cast<double>(x[i]) * std::sqrt(0.5));
+    worst_cdf = std::max(worst_cdf, std::abs(cdf[i] - exact));
+  }
+  CHECK(worst_erf <= 1.2e-7);
+  CHECK(worst_cdf <= 1.2e-7);
+}
+
+TEST_CASE("sigmoid, silu and gelu") {
+  const auto& x = all_magnitudes();
+  const auto s = evaluate(sigmoid_batch, x), l = evaluate(silu_batch, x), g = evaluate(gelu_batch, x);
+  double worst_sigmoid = 0, worst_silu = 0, worst_gelu = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double wide = x[i], sigmoid = 1 / (1 + std::exp(-wide));
+    if (x[i] > -86.9f) {
+      worst_sigmoid = std::max(worst_sigmoid, std::abs(s[i] - sigmoid) / ulp(sigmoid));
+      if (x[i] != 0) worst_silu = std::max(worst_silu, std::abs(l[i] - wide * sigmoid) / ulp(wide * sigmoid));
+    }
+    const double gelu = wide * 0.5 * std::erfc(-wide * std::sqrt(0.5));
+    if (std::abs(wide) > 1e-30) worst_gelu = std::max(worst_gelu, std::abs(g[i] - gelu) / std::abs(wide));
+  }
+  CHECK(worst_sigmoid <= 4.0);
+  CHECK(worst_silu <= 4.0);
+  CHECK(worst_gelu <= 1.2e-7);
+}
+
+TEST_CASE("NaN and infinities") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK(std::isnan(one(exp_batch, nan)));
+  CHECK(std::isnan(one(erf_batch, nan)));
+  CHECK(std::isnan(one(sigmoid_batch, nan)));
+  CHECK(std::isnan(one(silu_batch, nan)));
+  CHECK(std::isnan(one(gelu_batch, nan)));
+  CHECK(one(exp_batch, infinity) == infinity);
+  CHECK(one(exp_batch, -infinity) == 0);
+  CHECK(one(erf_batch, infinity) == 1);
+  CHECK(one(erf_batch, -infinity) == -1);
+  CHECK(one(sigmoid_batch, infinity) == 1);
+  CHECK(one(sigmoid_batch, -infinity) == 0);
+  CHECK(one(silu_batch, infinity) == infinity);
+  CHECK(std::isnan(one(silu_batch, -infinity)));
+  CHECK(one(gelu_batch, infinity) == infinity);
+  CHECK(std::isnan(one(gelu_batch, -infinity)));
+}
+
+TEST_CASE("the end of a row gives the same bits as its body, and memory past it stays") {
+  std::vector<float> x(67), y(67);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = 0.37f * static_cast<float>(i) - 11.f;
+  const auto body = evaluate(gelu_batch, x);
+  for (Index n = 1; n <= 66; ++n) {
+    y.assign(67, 7.f);
+    simd::map(n, y.data(), gelu_batch, x.data());
+    CHECK(std::equal(y.begin(), y.begin() + n, body.begin()));
+    CHECK(y[static_cast<std::size_t>(n)] == 7.f);
+  }
+}
+
+TEST_CASE("row and column sums of any length") {
+  for (const Index n : {0, 1, 3, 5, 16, 17, 31, 63, 64, 100, 257}) {
+    std::vector<float> x(static_cast<std::size_t>(3 * n + 1));
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 11);
+    const float total = simd::sum(n, 0, [](simd::Batch v) { return v; }, x.data());
+    float exact = 0;  // small integers: every order of additions is exact
+    for (Index i = 0; i < n; ++i) exact += x[static_cast<std::size_t>(i)];
+    CHECK(total == exact);
+    std::vector<float> columns(static_cast<std::size_t>(n + 1), -1.f);
+    simd::column_sums(3, n, n, columns.data(), [](Index, simd::Batch v) { return v; }, x.data());
+    for (std::size_t c = 0; c < static_cast<std::size_t>(n); ++c)
+      CHECK(columns[c] == x[c] + x[c + static_cast<std::size_t>(n)] + x[c + 2 * static_cast<std::size_t>(n)]);
+    CHECK(columns.back() == -1.f);
+  }
+}
