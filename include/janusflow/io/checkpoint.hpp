@@ -15,7 +15,8 @@
 
 namespace janusflow {
 
-/// The tensors of a model on disk, found by their key. Mapped, not read: the numbers come from the disk when they are converted.
+/// The tensors of a model on disk, found by their key. Mapped, not read: the numbers come from the disk when they are
+/// converted.
 class Checkpoint {
  public:
   /// What a directory is searched for, in this order: transformers' names, then diffusers'.
@@ -23,8 +24,8 @@ class Checkpoint {
                                                          "diffusion_pytorch_model.safetensors",
                                                          "diffusion_pytorch_model.safetensors.index.json"};
 
-  /// Opens a .safetensors file, a *.safetensors.index.json, or a directory that holds one of file_names. Throws Error, in one
-  /// sentence that names the file (and key), for whatever is missing or not valid.
+  /// Opens a .safetensors file, a *.safetensors.index.json, or a directory that holds one of file_names. Throws Error,
+  /// in one sentence that names the file (and key), for whatever is missing or not valid.
   explicit Checkpoint(const std::filesystem::path& path) {
     std::error_code error;  // a path that cannot even be looked at is reported by the file's own opening
     const std::filesystem::path file = std::filesystem::is_directory(path, error) ? find_in_directory(path) : path;
@@ -91,9 +92,11 @@ class Checkpoint {
     std::map<std::string, std::vector<std::string>> keys_of;  // shard -> keys
     for (const auto& [key, value] : weight_map.json().items()) {
       const auto shard = weight_map.get<std::string>(key);
-      // A shard lies beside its index. Anything else (another directory, an absolute path, the index itself) is not followed.
+      // A shard lies beside its index. Anything else (another directory, an absolute path, the index itself) is not
+      // followed.
       require(shard.ends_with(".safetensors") && shard.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos,
-              weight_map.name(key), " must be the name of a .safetensors file in the same directory, not \"", shard, '"');
+              weight_map.name(key), " must be the name of a .safetensors file in the same directory, not \"", shard,
+              '"');
       keys_of[shard].push_back(key);
     }
     for (const auto& [shard, keys] : keys_of) {
@@ -103,7 +106,8 @@ class Checkpoint {
       const SafetensorsFile& file = files_.emplace_back(path);
       for (const auto& key : keys) require(file.find(key), weight_map.name(key), ": ", shard, " has no such tensor");
       for (const RawTensor& tensor : file.tensors())
-        if (const auto mapped = weight_map.json().find(tensor.key); mapped != weight_map.json().end() && *mapped == shard)
+        if (const auto mapped = weight_map.json().find(tensor.key);
+            mapped != weight_map.json().end() && *mapped == shard)
           add(tensor, files_.size() - 1);
     }
   }

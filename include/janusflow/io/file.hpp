@@ -48,8 +48,8 @@ inline std::uintmax_t regular_file_size(const std::filesystem::path& path) {
 
 }  // namespace detail
 
-/// The whole content of the file at `path`, which may hold `limit` bytes at most. Throws Error when it is missing, a directory,
-/// unreadable or larger.
+/// The whole content of the file at `path`, which may hold `limit` bytes at most. Throws Error when it is missing, a
+/// directory, unreadable or larger.
 inline std::string read_file(const std::filesystem::path& path, std::uintmax_t limit) {
   const auto size = detail::regular_file_size(path);
   require(size <= limit, "cannot read ", path.string(), ": ", size, " bytes are more than the limit of ", limit);
@@ -62,16 +62,18 @@ inline std::string read_file(const std::filesystem::path& path, std::uintmax_t l
   return content;
 }
 
-/// A file being written beside its final name: what was there before stays until commit() has put the complete new content on
-/// the disk and renamed it. Destroyed without commit, it leaves nothing behind.
+/// A file being written beside its final name: what was there before stays until commit() has put the complete new
+/// content on the disk and renamed it. Destroyed without commit, it leaves nothing behind.
 class AtomicFile {
  public:
-  /// Throws Error when the directory is missing or not writable, or when `path` names something that is not a regular file.
+  /// Throws Error when the directory is missing or not writable, or when `path` names something that is not a regular
+  /// file.
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
     std::error_code error;
     const auto status = std::filesystem::status(path_, error);
-    require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), "cannot write ", path_.string(),
-            ": ", std::filesystem::is_directory(status) ? "it is a directory" : "it is not a regular file");
+    require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), "cannot write ",
+            path_.string(), ": ",
+            std::filesystem::is_directory(status) ? "it is a directory" : "it is not a regular file");
     file_ = std::fopen(temporary_.string().c_str(), "wbx");
     if (!file_) detail::fail_with_errno("write", path_, errno);
     std::setvbuf(file_, nullptr, _IOFBF, std::size_t{1} << 16);
@@ -105,8 +107,8 @@ class AtomicFile {
     require(!error, "cannot write ", path_.string(), ": ", error.message());
     committed_ = true;
 #if defined(JANUSFLOW_POSIX)
-    // The new name itself survives a power failure only when the directory is on the disk too; some file systems refuse, which
-    // does no harm.
+    // The new name itself survives a power failure only when the directory is on the disk too; some file systems
+    // refuse, which does no harm.
     const auto parent = path_.parent_path();
     const int directory = open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_CLOEXEC);
     if (directory >= 0) {
@@ -124,7 +126,8 @@ class AtomicFile {
 #if defined(JANUSFLOW_POSIX)
     const auto process = static_cast<long long>(getpid());
 #else
-    const auto process = static_cast<long long>(std::filesystem::file_time_type::clock::now().time_since_epoch().count());
+    const auto process =
+        static_cast<long long>(std::filesystem::file_time_type::clock::now().time_since_epoch().count());
 #endif
     path += ".tmp-" + std::to_string(process) + '-' + std::to_string(counter++);
     return path;
@@ -148,8 +151,8 @@ inline void write_file(const std::filesystem::path& path, std::string_view conte
   write_atomically(path, [&](AtomicFile& file) { file.write(content); });
 }
 
-/// A file seen as memory, read only. The pages come from the disk as they are touched; where memory maps are missing the whole
-/// file is read. The file must not be shortened while it is mapped.
+/// A file seen as memory, read only. The pages come from the disk as they are touched; where memory maps are missing
+/// the whole file is read. The file must not be shortened while it is mapped.
 class MappedFile {
  public:
   /// Throws Error when `path` is missing, a directory or unreadable.
@@ -182,8 +185,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
-  /// Drops the whole pages inside [offset, offset + length) from this process's resident memory: after a weight was packed, its
-  /// mapped original need not count twice. The bytes stay readable (they would come from the disk again).
+  /// Drops the whole pages inside [offset, offset + length) from this process's resident memory: after a weight was
+  /// packed, its mapped original need not count twice. The bytes stay readable (they would come from the disk again).
   void release([[maybe_unused]] std::size_t offset, [[maybe_unused]] std::size_t length) const {
 #if defined(JANUSFLOW_POSIX)
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));

@@ -21,8 +21,11 @@ namespace janusflow {
 
 using Json = nlohmann::json;
 
-/// Parses `text`. Throws Error, its sentence beginning with `where`, when the text is not JSON (RFC 8259), is nested more than
-/// 200 deep, or has an object with a key twice (of which nlohmann would silently keep the last).
+/// No published model has an extent above this; a larger one is a damaged file.
+inline constexpr Index max_extent = 1'000'000;
+
+/// Parses `text`. Throws Error, its sentence beginning with `where`, when the text is not JSON (RFC 8259), is nested
+/// more than 200 deep, or has an object with a key twice (of which nlohmann would silently keep the last).
 inline Json parse_json(std::string_view text, const std::string& where) {
   constexpr int max_depth = 200;
   std::vector<std::unordered_set<std::string>> keys;  // of the objects now open
@@ -54,14 +57,15 @@ inline Json read_json_file(const std::filesystem::path& path, std::uintmax_t lim
 }
 
 /// A look at one object of a JSON file that remembers where it stands, so that errors name the file and the key:
-/// `config.json: language_config.hidden_size must be an integer from 1 to 1000000, not "abc"`. The Json must outlive it.
-/// Every getter takes null for absent, as the Python classes do.
+/// `config.json: language_config.hidden_size must be an integer from 1 to 1000000, not "abc"`. The Json must outlive
+/// it. Every getter takes null for absent, as the Python classes do.
 class JsonObject {
  public:
   /// `file` is what the errors begin with, `path` the keys that led here. Throws unless `value` is an object.
   JsonObject(const Json& value, std::string file, std::string path = {})
       : value_(&value), file_(std::move(file)), path_(std::move(path)) {
-    require(value.is_object(), file_, ": ", path_.empty() ? "the top level" : path_, " must be an object, not ", shown(value));
+    require(value.is_object(), file_, ": ", path_.empty() ? "the top level" : path_, " must be an object, not ",
+            shown(value));
   }
 
   const Json& json() const { return *value_; }
@@ -71,8 +75,8 @@ class JsonObject {
     return file_ + ": " + (path_.empty() ? std::string(key) : path_ + '.' + std::string(key));
   }
 
-  /// The value of `key`, which must be there and be a T: bool, Index, double, float, std::string, or a std::vector of one of
-  /// these. An integer is accepted for a floating-point number, nothing else is converted.
+  /// The value of `key`, which must be there and be a T: bool, Index, double, float, std::string, or a std::vector of
+  /// one of these. An integer is accepted for a floating-point number, nothing else is converted.
   template <class T>
   T get(std::string_view key) const {
     const Json* value = find(key);
@@ -116,7 +120,8 @@ class JsonObject {
 
   template <class T>
   T in_range(std::string_view key, T value, T minimum, T maximum) const {
-    require(value >= minimum && value <= maximum, name(key), " must be between ", minimum, " and ", maximum, ", not ", value);
+    require(value >= minimum && value <= maximum, name(key), " must be between ", minimum, " and ", maximum, ", not ",
+            value);
     return value;
   }
 
@@ -144,12 +149,14 @@ class JsonObject {
     } else if constexpr (std::is_floating_point_v<T>) {
       require(value.is_number(), name, " must be a number, not ", shown(value));
       const double number = value.get<double>();
-      require(std::abs(number) <= static_cast<double>(std::numeric_limits<T>::max()), name, " is out of range: ", shown(value));
+      require(std::abs(number) <= static_cast<double>(std::numeric_limits<T>::max()), name,
+              " is out of range: ", shown(value));
       return static_cast<T>(number);
     } else {
       require(value.is_array(), name, " must be a list, not ", shown(value));
       T list;
-      for (const Json& item : value) list.push_back(read<typename T::value_type>(item, name + '[' + std::to_string(list.size()) + ']'));
+      for (const Json& item : value)
+        list.push_back(read<typename T::value_type>(item, name + '[' + std::to_string(list.size()) + ']'));
       return list;
     }
   }

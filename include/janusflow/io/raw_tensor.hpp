@@ -21,7 +21,8 @@
 
 namespace janusflow {
 
-static_assert(std::endian::native == std::endian::little, "safetensors files are little endian and are mapped as they are");
+static_assert(std::endian::native == std::endian::little,
+              "safetensors files are little endian and are mapped as they are");
 
 /// The element types of the safetensors format that this library knows.
 enum class Dtype { f64, f32, f16, bf16, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
@@ -60,11 +61,13 @@ constexpr std::optional<Dtype> dtype_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-/// Whether extents of one count when a stored shape is compared with the expected one: [1, 1, 1, 3072] is [3072] and the 1x1
-/// convolution [512, 512, 1, 1] is the matrix [512, 512] where they are ignored. The numbers' order is the same either way.
+/// Whether extents of one count when a stored shape is compared with the expected one: [1, 1, 1, 3072] is [3072] and
+/// the 1x1 convolution [512, 512, 1, 1] is the matrix [512, 512] where they are ignored. The numbers' order is the same
+/// either way.
 enum class Ones { count, ignored };
 
-/// A tensor of a file, not yet read. `bytes` (unaligned, little endian, last dimension fastest) belong to the file's map.
+/// A tensor of a file, not yet read. `bytes` (unaligned, little endian, last dimension fastest) belong to the file's
+/// map.
 struct RawTensor {
   std::string key;
   Dtype dtype = Dtype::f32;
@@ -75,9 +78,9 @@ struct RawTensor {
   /// Number of elements.
   Index size() const { return checked_product(shape); }
 
-  /// Writes elements [first, first + count) to `out`. Floating-point T (float, double, bfloat16) takes F64, F32, F16 and BF16,
-  /// rounding to nearest where T is narrower; integral T takes the integers and BOOL and throws when a value does not fit.
-  /// Throws, naming the key, for any other dtype.
+  /// Writes elements [first, first + count) to `out`. Floating-point T (float, double, bfloat16) takes F64, F32, F16
+  /// and BF16, rounding to nearest where T is narrower; integral T takes the integers and BOOL and throws when a value
+  /// does not fit. Throws, naming the key, for any other dtype.
   template <class T>
   void copy_to(T* out, Index first, Index count) const {
     require(first >= 0 && count >= 0 && first <= size() - count, name(), ": elements ", first, " to ", first + count,
@@ -115,7 +118,8 @@ struct RawTensor {
   /// All elements as a tensor of the stored shape, whose rank must be R.
   template <class T, int R>
   Tensor<T, R> to_tensor() const {
-    require(shape.size() == R, name(), " has shape ", Extents{shape}, ", expected ", R, R == 1 ? " dimension" : " dimensions");
+    require(shape.size() == R, name(), " has shape ", Extents{shape}, ", expected ", R,
+            R == 1 ? " dimension" : " dimensions");
     Shape<R> own;
     std::copy_n(shape.begin(), R, own.extents.begin());
     return to_tensor<T, R>(own);
@@ -150,11 +154,16 @@ struct RawTensor {
         }
       };
       switch (dtype) {
-        case Dtype::f64: return each(std::type_identity<double>(), plain);
-        case Dtype::f32: return each(std::type_identity<float>(), plain);
-        case Dtype::f16: return each(std::type_identity<std::uint16_t>(), [&](std::uint16_t x) { return plain(float_from_half(x)); });
-        case Dtype::bf16: return each(std::type_identity<bfloat16>(), plain);
-        default: fail(name(), " holds ", dtype_name(dtype), ", expected floating-point numbers (F64, F32, F16 or BF16)");
+        case Dtype::f64:
+          return each(std::type_identity<double>(), plain);
+        case Dtype::f32:
+          return each(std::type_identity<float>(), plain);
+        case Dtype::f16:
+          return each(std::type_identity<std::uint16_t>(), [&](std::uint16_t x) { return plain(float_from_half(x)); });
+        case Dtype::bf16:
+          return each(std::type_identity<bfloat16>(), plain);
+        default:
+          fail(name(), " holds ", dtype_name(dtype), ", expected floating-point numbers (F64, F32, F16 or BF16)");
       }
     } else {
       static_assert(std::integral<T> && !std::is_same_v<T, bool>);
@@ -163,22 +172,33 @@ struct RawTensor {
         return static_cast<T>(x);
       };
       switch (dtype) {
-        case Dtype::i64: return each(std::type_identity<std::int64_t>(), checked);
-        case Dtype::i32: return each(std::type_identity<std::int32_t>(), checked);
-        case Dtype::i16: return each(std::type_identity<std::int16_t>(), checked);
-        case Dtype::i8: return each(std::type_identity<std::int8_t>(), checked);
-        case Dtype::u64: return each(std::type_identity<std::uint64_t>(), checked);
-        case Dtype::u32: return each(std::type_identity<std::uint32_t>(), checked);
-        case Dtype::u16: return each(std::type_identity<std::uint16_t>(), checked);
-        case Dtype::u8: return each(std::type_identity<std::uint8_t>(), checked);
-        case Dtype::boolean: return each(std::type_identity<std::uint8_t>(), [](std::uint8_t x) { return static_cast<T>(x != 0); });
-        default: fail(name(), " holds ", dtype_name(dtype), ", expected integers");
+        case Dtype::i64:
+          return each(std::type_identity<std::int64_t>(), checked);
+        case Dtype::i32:
+          return each(std::type_identity<std::int32_t>(), checked);
+        case Dtype::i16:
+          return each(std::type_identity<std::int16_t>(), checked);
+        case Dtype::i8:
+          return each(std::type_identity<std::int8_t>(), checked);
+        case Dtype::u64:
+          return each(std::type_identity<std::uint64_t>(), checked);
+        case Dtype::u32:
+          return each(std::type_identity<std::uint32_t>(), checked);
+        case Dtype::u16:
+          return each(std::type_identity<std::uint16_t>(), checked);
+        case Dtype::u8:
+          return each(std::type_identity<std::uint8_t>(), checked);
+        case Dtype::boolean:
+          return each(std::type_identity<std::uint8_t>(), [](std::uint8_t x) { return static_cast<T>(x != 0); });
+        default:
+          fail(name(), " holds ", dtype_name(dtype), ", expected integers");
       }
     }
   }
 };
 
-/// Whether a floating-point tensor is free of NaN and infinity (true for integers). Looks at the exponents' bits, converts nothing.
+/// Whether a floating-point tensor is free of NaN and infinity (true for integers). Looks at the exponents' bits,
+/// converts nothing.
 inline bool all_finite(const RawTensor& tensor) {
   const auto check = [&]<class Word>(Word exponent) {
     std::atomic<bool> finite = true;
@@ -194,12 +214,19 @@ inline bool all_finite(const RawTensor& tensor) {
     return finite.load();
   };
   switch (tensor.dtype) {
-    case Dtype::f64: return check(std::uint64_t{0x7ff0000000000000u});
-    case Dtype::f32: return check(std::uint32_t{0x7f800000u});
-    case Dtype::f16: return check(std::uint16_t{0x7c00u});
-    case Dtype::bf16: return check(std::uint16_t{0x7f80u});
-    case Dtype::f8_e4m3: case Dtype::f8_e5m2: fail(tensor.name(), " holds ", dtype_name(tensor.dtype), ", which is not read");
-    default: return true;
+    case Dtype::f64:
+      return check(std::uint64_t{0x7ff0000000000000u});
+    case Dtype::f32:
+      return check(std::uint32_t{0x7f800000u});
+    case Dtype::f16:
+      return check(std::uint16_t{0x7c00u});
+    case Dtype::bf16:
+      return check(std::uint16_t{0x7f80u});
+    case Dtype::f8_e4m3:
+    case Dtype::f8_e5m2:
+      fail(tensor.name(), " holds ", dtype_name(tensor.dtype), ", which is not read");
+    default:
+      return true;
   }
 }
 

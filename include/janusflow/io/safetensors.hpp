@@ -34,8 +34,7 @@ class SafetensorsFile {
   static constexpr std::uint64_t max_header = 100'000'000;
 
   /// Throws Error, naming the file and the tensor's key, for anything but a valid file.
-  explicit SafetensorsFile(const std::filesystem::path& path)
-      : path_(path), map_(std::make_unique<MappedFile>(path)) {
+  explicit SafetensorsFile(const std::filesystem::path& path) : path_(path), map_(std::make_unique<MappedFile>(path)) {
     const std::span<const std::byte> file = map_->bytes();
     require(file.size() >= 8, where(), " is too short for a safetensors file: ", file.size(), " bytes");
     std::uint64_t header_size = 0;
@@ -44,7 +43,8 @@ class SafetensorsFile {
             " bytes, more than the limit of ", max_header);
     require(header_size <= file.size() - 8, where(), " is cut off: the header has ", header_size, " bytes, the file ",
             file.size());
-    const std::string_view header(reinterpret_cast<const char*>(file.data()) + 8, static_cast<std::size_t>(header_size));
+    const std::string_view header(reinterpret_cast<const char*>(file.data()) + 8,
+                                  static_cast<std::size_t>(header_size));
     require(header.starts_with('{'), where(), " is not a safetensors file: its header does not begin with '{'");
     read_header(parse_json(header, "the header of " + where()), file.subspan(8 + header.size()));
   }
@@ -90,8 +90,8 @@ class SafetensorsFile {
     for (std::size_t i = 0; i < tensors_.size(); ++i) {
       const RawTensor& tensor = tensors_[i];
       require(tensor.bytes.data() >= expected, tensor.name(), " overlaps the tensor before it");
-      require(tensor.bytes.data() == expected, where(), " has ", tensor.bytes.data() - expected, " unused bytes before tensor ",
-              tensor.key);
+      require(tensor.bytes.data() == expected, where(), " has ", tensor.bytes.data() - expected,
+              " unused bytes before tensor ", tensor.key);
       expected += tensor.bytes.size();
       by_key_.emplace(tensor.key, i);
     }
@@ -108,7 +108,8 @@ class SafetensorsFile {
     require(offsets.size() == 2, tensor.name(), ": data_offsets must be two numbers, not ", offsets.size());
     const auto [begin, end] = std::pair(offsets[0], offsets[1]);
     require(begin <= end, tensor.name(), ": data_offsets end (", end, ") before they begin (", begin, ")");
-    require(end <= data.size(), tensor.name(), " is cut off: it ends at byte ", end, " of the data, which has ", data.size());
+    require(end <= data.size(), tensor.name(), " is cut off: it ends at byte ", end, " of the data, which has ",
+            data.size());
     std::uint64_t size = 0;
     try {
       size = static_cast<std::uint64_t>(tensor.size());
@@ -129,8 +130,8 @@ class SafetensorsFile {
   SafetensorsMetadata metadata_;
 };
 
-/// A tensor to be written. `write` hands its bytes over in as many pieces as it likes, in order, when its turn has come: a
-/// checkpoint never has to be in memory as a whole.
+/// A tensor to be written. `write` hands its bytes over in as many pieces as it likes, in order, when its turn has
+/// come: a checkpoint never has to be in memory as a whole.
 struct SafetensorsEntry {
   using Sink = std::function<void(std::span<const std::byte>)>;
 
@@ -153,33 +154,35 @@ constexpr Dtype dtype_of() {
   }
 }
 
-/// An entry that writes the numbers of `view` (which must live until they are written) as they are, or float rounded to bfloat16
-/// where `dtype` is Dtype::bf16.
+/// An entry that writes the numbers of `view` (which must live until they are written) as they are, or float rounded to
+/// bfloat16 where `dtype` is Dtype::bf16.
 template <class T, int R>
 SafetensorsEntry safetensors_entry(std::string key, TensorView<T, R> view,
                                    Dtype dtype = dtype_of<std::remove_const_t<T>>()) {
   using Value = std::remove_const_t<T>;
   require(dtype == dtype_of<Value>() || (std::is_same_v<Value, float> && dtype == Dtype::bf16), key, ": ",
           dtype_name(dtype_of<Value>()), " cannot be written as ", dtype_name(dtype));
-  return {std::move(key), dtype, {view.shape.extents.begin(), view.shape.extents.end()}, [view, dtype](const auto& put) {
-            const Index n = view.shape.last();
-            std::vector<bfloat16> rounded;
-            for (Index i = 0; n && i < view.rows(); ++i) {
-              const std::span row(view.row(i), static_cast<std::size_t>(n));
-              if (dtype == dtype_of<Value>()) {
-                put(std::as_bytes(row));
-                continue;
-              }
-              rounded.clear();
-              for (const Value x : row) rounded.emplace_back(static_cast<float>(x));
-              put(std::as_bytes(std::span(rounded)));
-            }
-          }};
+  return {
+      std::move(key), dtype, {view.shape.extents.begin(), view.shape.extents.end()}, [view, dtype](const auto& put) {
+        const Index n = view.shape.last();
+        std::vector<bfloat16> rounded;
+        for (Index i = 0; n && i < view.rows(); ++i) {
+          const std::span row(view.row(i), static_cast<std::size_t>(n));
+          if (dtype == dtype_of<Value>()) {
+            put(std::as_bytes(row));
+            continue;
+          }
+          rounded.clear();
+          for (const Value x : row) rounded.emplace_back(static_cast<float>(x));
+          put(std::as_bytes(std::span(rounded)));
+        }
+      }};
 }
 
-/// Writes a safetensors file, atomically. Tensors lie in the order given, those with wider elements first (as the official writer
-/// does it, so that every tensor is aligned); `metadata` goes under __metadata__ ("format": "pt" is what transformers looks for).
-/// Throws Error for a key given twice, a callback that hands over too many or too few bytes, and whatever AtomicFile throws.
+/// Writes a safetensors file, atomically. Tensors lie in the order given, those with wider elements first (as the
+/// official writer does it, so that every tensor is aligned); `metadata` goes under __metadata__ ("format": "pt" is
+/// what transformers looks for). Throws Error for a key given twice, a callback that hands over too many or too few
+/// bytes, and whatever AtomicFile throws.
 inline void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> entries,
                               const SafetensorsMetadata& metadata = {}) {
   const auto bytes_of = [](const SafetensorsEntry& entry) {
@@ -199,8 +202,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
       require(keys.insert(entry->key).second, "cannot write ", path.string(), ": the key ", entry->key, " is not free");
       const std::uint64_t end = offset + bytes_of(*entry);
       header += (header.size() > 1 ? "," : "") + Json(entry->key).dump() + ":{\"dtype\":\"" +
-                std::string(dtype_name(entry->dtype)) + "\",\"shape\":" + Json(entry->shape).dump() + ",\"data_offsets\":[" +
-                std::to_string(offset) + ',' + std::to_string(end) + "]}";
+                std::string(dtype_name(entry->dtype)) + "\",\"shape\":" + Json(entry->shape).dump() +
+                ",\"data_offsets\":[" + std::to_string(offset) + ',' + std::to_string(end) + "]}";
       offset = end;
     }
   } catch (const Json::exception&) {  // the only thing dump() refuses
@@ -221,7 +224,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
         written += bytes.size();
         file.write(bytes);
       });
-      require(written == expected, "cannot write ", path.string(), ": ", entry->key, " needs ", expected, " bytes, not ", written);
+      require(written == expected, "cannot write ", path.string(), ": ", entry->key, " needs ", expected,
+              " bytes, not ", written);
     }
   });
 }
