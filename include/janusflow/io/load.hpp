@@ -1,0 +1,100 @@
+// Filling a model's parameters from a checkpoint, each checked against the shape that the config promises.
+#pragma once
+
+#include <memory>
+#include <set>
+
+#include "janusflow/io/checkpoint.hpp"
+#include "janusflow/nn/parameters.hpp"
+#include "janusflow/nn/visit.hpp"
+
+namespace janusflow {
+
+namespace detail {
+
+/// The rows of a matrix as they are to be packed: bfloat16 for the bfloat16 policy (from whatever the file holds), else
+/// float.
+template <class Dot>
+void fill(PackedMatrix<Dot>& matrix, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  const Shape shape{matrix.out_features(), matrix.in_features()};
+  raw.require_shape(shape.extents, Ones::ignored);
+  using Value = typename Dot::Value;
+  if (raw.dtype == Dtype::bf16 && reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % alignof(bfloat16) == 0)
+    return matrix.pack(TensorView<const bfloat16, 2>(reinterpret_cast<const bfloat16*>(raw.bytes.data()), shape));
+  if (raw.dtype == Dtype::f32 && reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % alignof(float) == 0)
+    return matrix.pack(TensorView<const float, 2>(reinterpret_cast<const float*>(raw.bytes.data()), shape));
+  const auto values = raw.to_tensor<Value>(shape, Ones::ignored);
+  matrix.pack(TensorView<const Value, 2>(values));
+}
+
+template <class Dot>
+void fill(PackedFilter<Dot>& filter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  const auto weight = raw.to_tensor<float>(filter.shape(), Ones::ignored);
+  filter.pack(TensorView<const float, 4>(weight));
+}
+
+inline void fill(DepthwiseFilter<float>& filter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  const auto weight = raw.to_tensor<float>(filter.shape());
+  filter = DepthwiseFilter<float>(TensorView<const float, 4>(weight));
+}
+
+template <int R>
+void fill(Tensor<float, R>& tensor, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  raw.require_shape(tensor.shape().extents);
+  raw.copy_to(tensor.data());
+}
+
+/// The table stays in the file's map where its rows can be read as they lie.
+inline void fill(EmbeddingTable& table, const RawTensor& raw, const std::shared_ptr<const Checkpoint>& checkpoint) {
+  raw.require_shape(table.shape.extents);
+  const auto address = reinterpret_cast<std::uintptr_t>(raw.bytes.data());
+  if (raw.dtype == Dtype::bf16 && address % alignof(bfloat16) == 0) {
+    table.rows = TensorView<const bfloat16, 2>(reinterpret_cast<const bfloat16*>(raw.bytes.data()), table.shape);
+    table.owner = checkpoint;
+  } else if (raw.dtype == Dtype::f32 && address % alignof(float) == 0) {
+    table.rows = TensorView<const float, 2>(reinterpret_cast<const float*>(raw.bytes.data()), table.shape);
+    table.owner = checkpoint;
+  } else {
+    auto owned = std::make_shared<Tensor<float, 2>>(raw.to_tensor<float>(table.shape));
+    table.rows = TensorView<const float, 2>(std::as_const(*owned));
+    table.owner = owned;
+  }
+}
+
+}  // namespace detail
+
+/// The name that diffusers before 0.17 had for an attention's key: query, key, value, proj_attn.
+inline std::string old_attention_key(std::string key) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> names{
+      {{".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}}};
+  for (const auto& [now, then] : names)
+    if (const auto at = key.find(now); at != std::string::npos) return key.replace(at, now.size(), then);
+  return key;
+}
+
+/// Fills every parameter of `module` from the tensor of its key, prefix + name (or that key's old name). Throws Error naming the
+/// key when a tensor is missing, has another shape or type than the module's, or holds NaN or infinity.
+template <class M>
+void load(M& module, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& prefix = "") {
+  for_each_parameter(
+      module,
+      [&](const std::string& key, auto& parameter) {
+        const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
+        const RawTensor& raw = old ? *old : checkpoint->at(key);
+        require(all_finite(raw), raw.name(), " holds NaN or infinity");
+        detail::fill(parameter, raw, checkpoint);
+        checkpoint->release(raw);
+      },
+      prefix);
+}
+
+/// The keys that `module` would read.
+template <class M>
+std::vector<std::string> parameter_keys(M& module, const std::string& prefix = "") {
+  std::vector<std::string> keys;
+  for_each_parameter(
+      module, [&](const std::string& key, auto&) { keys.push_back(key); }, prefix);
+  return keys;
+}
+
+}  // namespace janusflow

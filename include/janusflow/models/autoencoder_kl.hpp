@@ -1,0 +1,283 @@
+// AutoencoderKL: pictures to latents and back, as Stable Diffusion XL has it (Rombach et al. 2022, arXiv 2112.10752; diffusers).
+#pragma once
+
+#include "janusflow/io/autoencoder_config.hpp"
+#include "janusflow/nn/layers.hpp"
+#include "janusflow/ops/pixel_shuffle.hpp"
+
+namespace janusflow {
+
+namespace detail {
+inline constexpr float vae_eps = 1e-6f;  // of every group norm, in diffusers too
+}
+
+/// x + conv2(silu(norm2(conv1(silu(norm1(x)))))), with a 1x1 convolution on x where the number of channels changes.
+template <class P>
+struct ResnetBlock {
+  GroupNorm<P> norm1;
+  Conv2d<P> conv1;
+  GroupNorm<P> norm2;
+  Conv2d<P> conv2;
+  std::vector<Conv2d<P>> conv_shortcut;  // one, or none
+
+  ResnetBlock(Index in, Index out, Index groups)
+      : norm1(in, groups, detail::vae_eps),
+        conv1(Conv2d<P>::same(in, out, 3)),
+        norm2(out, groups, detail::vae_eps),
+        conv2(Conv2d<P>::same(out, out, 3)) {
+    if (in != out) conv_shortcut.push_back(Conv2d<P>::same(in, out, 1));
+  }
+
+  /// x [B, H, W, in] -> [B, H, W, out]
+  template <class X>
+  X operator()(const X& x) const {
+    const X h = norm2.then_silu(conv1(norm1.then_silu(x)));
+    return conv_shortcut.empty() ? conv2(h, Add{x}) : conv2(h, Add{conv_shortcut[0](x)});
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("norm1", self.norm1);
+    walk("conv1", self.conv1);
+    walk("norm2", self.norm2);
+    walk("conv2", self.conv2);
+    if (!self.conv_shortcut.empty()) walk("conv_shortcut", self.conv_shortcut[0]);
+  }
+};
+
+/// Attention with one head over all pixels, and a residual.
+template <class P>
+struct PixelAttention {
+  GroupNorm<P> group_norm;
+  Linear<P> to_q, to_k, to_v, to_out;
+
+  PixelAttention(Index channels, Index groups)
+      : group_norm(channels, groups, detail::vae_eps),
+        to_q(channels, channels),
+        to_k(channels, channels),
+        to_v(channels, channels),
+        to_out(channels, channels) {}
+
+  /// x [B, H, W, C] -> [B, H, W, C]
+  template <class X>
+  X operator()(const X& x) const {
+    const auto [batch, height, width, channels] = x.shape().extents;
+    const Shape pixels{batch, height * width, channels};
+    const auto h = group_norm(x).reshaped(pixels);                                          // [B, HW, C]
+    const auto mixed = attention<typename P::Dot>(to_q(h), to_k(h), to_v(h), 1, 1);         // [B, HW, C]
+    return to_out(mixed, Add{x}).reshaped(x.shape());
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("group_norm", self.group_norm);
+    walk("to_q", self.to_q);
+    walk("to_k", self.to_k);
+    walk("to_v", self.to_v);
+    walk("to_out.0", self.to_out);
+  }
+};
+
+/// Residual block, attention, residual block: the middle of encoder and decoder.
+template <class P>
+struct MidBlock {
+  std::vector<PixelAttention<P>> attentions;  // one, or none
+  std::vector<ResnetBlock<P>> resnets;        // two
+
+  MidBlock(Index channels, Index groups, bool with_attention) {
+    if (with_attention) attentions.emplace_back(channels, groups);
+    for (int i = 0; i < 2; ++i) resnets.emplace_back(channels, channels, groups);
+  }
+
+  /// x [B, H, W, C] -> [B, H, W, C]
+  template <class X>
+  X operator()(const X& x) const {
+    X h = resnets[0](x);
+    if (!attentions.empty()) h = attentions[0](h);
+    return resnets[1](h);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("attentions", self.attentions);
+    walk("resnets", self.resnets);
+  }
+};
+
+/// Halves the picture: a 3x3 convolution of stride 2 that pads on the right and at the bottom only.
+template <class P>
+struct Downsample {
+  Conv2d<P> conv;
+
+  explicit Downsample(Index channels) : conv(channels, channels, 3, {.stride = 2, .bottom = 1, .right = 1}) {}
+
+  template <class X>
+  X operator()(const X& x) const {
+    return conv(x);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("conv", self.conv);
+  }
+};
+
+/// Doubles the picture: every pixel four times, then a 3x3 convolution.
+template <class P>
+struct Upsample {
+  Conv2d<P> conv;
+
+  explicit Upsample(Index channels) : conv(Conv2d<P>::same(channels, channels, 3)) {}
+
+  template <class X>
+  X operator()(const X& x) const {
+    return conv(upsample_nearest2x(x));
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("conv", self.conv);
+  }
+};
+
+/// Residual blocks, then down to half the size, except in the last block of the encoder.
+template <class P>
+struct DownBlock {
+  std::vector<ResnetBlock<P>> resnets;
+  std::vector<Downsample<P>> downsamplers;  // one, or none
+
+  DownBlock(Index in, Index out, Index layers, Index groups, bool downsample) {
+    for (Index i = 0; i < layers; ++i) resnets.emplace_back(i == 0 ? in : out, out, groups);
+    if (downsample) downsamplers.emplace_back(out);
+  }
+
+  template <class X>
+  X operator()(X x) const {
+    for (const auto& resnet : resnets) x = resnet(x);
+    return downsamplers.empty() ? std::move(x) : downsamplers[0](x);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("resnets", self.resnets);
+    walk("downsamplers", self.downsamplers);
+  }
+};
+
+/// Residual blocks, then up to twice the size, except in the last block of the decoder.
+template <class P>
+struct UpBlock {
+  std::vector<ResnetBlock<P>> resnets;
+  std::vector<Upsample<P>> upsamplers;  // one, or none
+
+  UpBlock(Index in, Index out, Index layers, Index groups, bool upsample) {
+    for (Index i = 0; i < layers; ++i) resnets.emplace_back(i == 0 ? in : out, out, groups);
+    if (upsample) upsamplers.emplace_back(out);
+  }
+
+  template <class X>
+  X operator()(X x) const {
+    for (const auto& resnet : resnets) x = resnet(x);
+    return upsamplers.empty() ? std::move(x) : upsamplers[0](x);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("resnets", self.resnets);
+    walk("upsamplers", self.upsamplers);
+  }
+};
+
+/// Mean and logarithm of the variance of q(z | picture), each [B, h, w, latent channels].
+template <class X>
+struct LatentDistribution {
+  X mean, logvar;
+};
+
+/// The encoder half, with its quant_conv.
+template <class P>
+struct AutoencoderEncoder {
+  Conv2d<P> conv_in;
+  std::vector<DownBlock<P>> down_blocks;
+  MidBlock<P> mid_block;
+  GroupNorm<P> conv_norm_out;
+  Conv2d<P> conv_out;                 // to 2 latent channels: mean and logvar
+  std::vector<Conv2d<P>> quant_conv;  // 1x1; one, or none
+
+  explicit AutoencoderEncoder(const AutoencoderKLConfig& c)
+      : conv_in(Conv2d<P>::same(c.in_channels, c.block_out_channels.front(), 3)),
+        mid_block(c.block_out_channels.back(), c.norm_num_groups, c.mid_block_add_attention),
+        conv_norm_out(c.block_out_channels.back(), c.norm_num_groups, detail::vae_eps),
+        conv_out(Conv2d<P>::same(c.block_out_channels.back(), 2 * c.latent_channels, 3)) {
+    const std::size_t blocks = c.block_out_channels.size();
+    for (std::size_t i = 0; i < blocks; ++i)
+      down_blocks.emplace_back(c.block_out_channels[i ? i - 1 : 0], c.block_out_channels[i], c.layers_per_block,
+                               c.norm_num_groups, i + 1 < blocks);
+    if (c.use_quant_conv) quant_conv.push_back(Conv2d<P>::same(2 * c.latent_channels, 2 * c.latent_channels, 1));
+  }
+
+  /// picture [B, H, W, 3] in [-1, 1], H and W multiples of downscale() -> the latents' distribution, H / downscale() high
+  template <class X>
+  LatentDistribution<X> operator()(const X& picture) const {
+    X h = conv_in(picture);
+    for (const auto& block : down_blocks) h = block(std::move(h));
+    h = conv_out(conv_norm_out.then_silu(mid_block(h)));  // [B, h, w, 2 Z]
+    if (!quant_conv.empty()) h = quant_conv[0](h);
+    const Index z = h.shape()[3] / 2;
+    return {X(h.view().columns(0, z)), X(h.view().columns(z, 2 * z))};
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("encoder.conv_in", self.conv_in);
+    walk("encoder.down_blocks", self.down_blocks);
+    walk("encoder.mid_block", self.mid_block);
+    walk("encoder.conv_norm_out", self.conv_norm_out);
+    walk("encoder.conv_out", self.conv_out);
+    if (!self.quant_conv.empty()) walk("quant_conv", self.quant_conv[0]);
+  }
+};
+
+/// The decoder half, with its post_quant_conv.
+template <class P>
+struct AutoencoderDecoder {
+  std::vector<Conv2d<P>> post_quant_conv;  // 1x1; one, or none
+  Conv2d<P> conv_in;
+  MidBlock<P> mid_block;
+  std::vector<UpBlock<P>> up_blocks;
+  GroupNorm<P> conv_norm_out;
+  Conv2d<P> conv_out;
+
+  explicit AutoencoderDecoder(const AutoencoderKLConfig& c)
+      : conv_in(Conv2d<P>::same(c.latent_channels, c.block_out_channels.back(), 3)),
+        mid_block(c.block_out_channels.back(), c.norm_num_groups, c.mid_block_add_attention),
+        conv_norm_out(c.block_out_channels.front(), c.norm_num_groups, detail::vae_eps),
+        conv_out(Conv2d<P>::same(c.block_out_channels.front(), c.out_channels, 3)) {
+    if (c.use_post_quant_conv) post_quant_conv.push_back(Conv2d<P>::same(c.latent_channels, c.latent_channels, 1));
+    const std::size_t blocks = c.block_out_channels.size();
+    for (std::size_t i = 0; i < blocks; ++i)  // from the widest to the narrowest
+      up_blocks.emplace_back(c.block_out_channels[blocks - std::max<std::size_t>(i, 1)], c.block_out_channels[blocks - 1 - i],
+                             c.layers_per_block + 1, c.norm_num_groups, i + 1 < blocks);
+  }
+
+  /// z [B, h, w, latent channels], divided by the scaling factor already -> picture [B, H, W, 3], about [-1, 1]
+  template <class X>
+  X operator()(const X& z) const {
+    X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
+    h = mid_block(h);
+    for (const auto& block : up_blocks) h = block(std::move(h));
+    return conv_out(conv_norm_out.then_silu(h));
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    if (!self.post_quant_conv.empty()) walk("post_quant_conv", self.post_quant_conv[0]);
+    walk("decoder.conv_in", self.conv_in);
+    walk("decoder.mid_block", self.mid_block);
+    walk("decoder.up_blocks", self.up_blocks);
+    walk("decoder.conv_norm_out", self.conv_norm_out);
+    walk("decoder.conv_out", self.conv_out);
+  }
+};
+
+}  // namespace janusflow

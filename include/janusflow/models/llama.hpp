@@ -1,0 +1,203 @@
+// Llama: the language model at the heart of JanusFlow (Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaModel).
+#pragma once
+
+#include "janusflow/io/llama_config.hpp"
+#include "janusflow/nn/key_value_cache.hpp"
+#include "janusflow/nn/layers.hpp"
+#include "janusflow/ops/rope.hpp"
+
+namespace janusflow {
+
+/// Where the new tokens of one sequence stand and what they see before them.
+struct SequenceContext {
+  KeyValueCache* cache = nullptr;  // of the sequence so far; null: nothing
+  Index visible = 0;               // how many of its positions the new tokens see, from the first on
+  Index position = 0;              // of the first new token, for the rotary embedding
+  Index first_key = 0;             // new and old tokens before it are padding, seen by nobody
+};
+
+/// Whether the new tokens' keys and values are appended to their sequence's cache.
+enum class Remember { no, yes };
+
+/// What every layer of one forward pass is told.
+struct LlamaPass {
+  std::span<const SequenceContext> sequences;  // [B], or empty: each begins at position 0 and sees itself only
+  Remember remember;
+  const RopeTable& rope;  // by position
+};
+
+template <class P>
+struct LlamaAttention {
+  Index layer, heads, kv_heads, head_dim;
+  Linear<P> q_proj, k_proj, v_proj, o_proj;
+
+  LlamaAttention(const LlamaConfig& c, Index layer)
+      : layer(layer),
+        heads(c.num_attention_heads),
+        kv_heads(c.num_key_value_heads),
+        head_dim(c.head_dim),
+        q_proj(c.hidden_size, heads * head_dim, Bias::none),
+        k_proj(c.hidden_size, kv_heads * head_dim, Bias::none),
+        v_proj(c.hidden_size, kv_heads * head_dim, Bias::none),
+        o_proj(heads * head_dim, c.hidden_size, Bias::none) {}
+
+  /// residual + attention(x); x, residual [B, T, C] -> [B, T, C]
+  template <class X>
+  X operator()(const X& x, const X& residual, const LlamaPass& pass) const {
+    auto [q, k, v] = linear_each(x, q_proj.weight, k_proj.weight, v_proj.weight);  // [B, T, heads * D], [B, T, kv_heads * D] twice
+    std::vector<Past> past;
+    std::vector<Index> first_key;
+    for (Index b = 0; b < std::ssize(pass.sequences); ++b) {
+      const SequenceContext& sequence = pass.sequences[static_cast<std::size_t>(b)];
+      rope(q.view()[b], pass.rope, sequence.position);
+      rope(k.view()[b], pass.rope, sequence.position);
+      past.push_back(sequence.cache ? sequence.cache->past(layer, sequence.visible) : Past{});
+      first_key.push_back(sequence.first_key);
+    }
+    auto mixed = attention<typename P::Dot>(q, k, v, heads, kv_heads, {true, first_key}, past);  // [B, T, heads * D]
+    if (pass.remember == Remember::yes)
+      for (Index b = 0; b < std::ssize(pass.sequences); ++b)
+        pass.sequences[static_cast<std::size_t>(b)].cache->append(layer, k.view()[b], v.view()[b]);
+    return o_proj(mixed, Add{residual});
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("q_proj", self.q_proj);
+    walk("k_proj", self.k_proj);
+    walk("v_proj", self.v_proj);
+    walk("o_proj", self.o_proj);
+  }
+};
+
+template <class P>
+struct LlamaMlp {
+  Linear<P> gate_proj, up_proj, down_proj;
+
+  explicit LlamaMlp(const LlamaConfig& c)
+      : gate_proj(c.hidden_size, c.intermediate_size, Bias::none),
+        up_proj(c.hidden_size, c.intermediate_size, Bias::none),
+        down_proj(c.intermediate_size, c.hidden_size, Bias::none) {}
+
+  /// residual + down(silu(gate(x)) * up(x)); [B, T, C]
+  template <class X>
+  X operator()(const X& x, const X& residual) const {
+    return down_proj(swiglu(x, gate_proj.weight, up_proj.weight), Add{residual});
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("gate_proj", self.gate_proj);
+    walk("up_proj", self.up_proj);
+    walk("down_proj", self.down_proj);
+  }
+};
+
+template <class P>
+struct LlamaLayer {
+  RmsNorm<P> input_layernorm;
+  LlamaAttention<P> self_attn;
+  RmsNorm<P> post_attention_layernorm;
+  LlamaMlp<P> mlp;
+
+  LlamaLayer(const LlamaConfig& c, Index layer)
+      : input_layernorm(c.hidden_size, static_cast<float>(c.rms_norm_eps)),
+        self_attn(c, layer),
+        post_attention_layernorm(c.hidden_size, static_cast<float>(c.rms_norm_eps)),
+        mlp(c) {}
+
+  /// x [B, T, C] -> [B, T, C]
+  template <class X>
+  X operator()(const X& x, const LlamaPass& pass) const {
+    const X h = self_attn(input_layernorm(x), x, pass);
+    return mlp(post_attention_layernorm(h), h);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("input_layernorm", self.input_layernorm);
+    walk("self_attn", self.self_attn);
+    walk("post_attention_layernorm", self.post_attention_layernorm);
+    walk("mlp", self.mlp);
+  }
+};
+
+/// The language model without its head.
+template <class P>
+struct LlamaModel {
+  Index max_positions;
+  double rope_theta;
+  typename P::Table embed_tokens;  // [V, C]
+  std::vector<LlamaLayer<P>> layers;
+  RmsNorm<P> norm;
+
+  explicit LlamaModel(const LlamaConfig& c)
+      : max_positions(c.max_position_embeddings),
+        rope_theta(c.rope_theta),
+        embed_tokens(c.vocab_size, c.hidden_size),
+        norm(c.hidden_size, static_cast<float>(c.rms_norm_eps)) {
+    for (Index i = 0; i < c.num_hidden_layers; ++i) layers.emplace_back(c, i);
+  }
+
+  /// An empty cache for one sequence.
+  KeyValueCache new_cache() const {
+    const auto& attention = layers.front().self_attn;
+    return {std::ssize(layers), attention.kv_heads * attention.head_dim};
+  }
+
+  /// token ids, T of them -> embeddings [T, C]
+  auto embed(std::span<const std::int32_t> ids) const { return embedding(ids, embed_tokens); }
+
+  /// Hidden states before the final norm; x [B, T, C] embeddings -> [B, T, C]. `after_layer(i, h)` sees each layer's output.
+  /// Throws when a token would stand at or beyond max_position_embeddings.
+  template <class X, class Observer>
+  X hidden(X x, std::span<const SequenceContext> sequences, Remember remember, Observer&& after_layer) const {
+    const Index batch = x.shape()[0], length = x.shape()[1];
+    const std::vector<SequenceContext> alone(static_cast<std::size_t>(sequences.empty() ? batch : 0));
+    if (sequences.empty()) sequences = alone;
+    require(std::ssize(sequences) == batch, "llama: ", sequences.size(), " sequences for a batch of ", batch);
+    Index end = 0;
+    for (const SequenceContext& s : sequences) end = std::max(end, s.position + length);
+    require(end <= max_positions, "llama: a sequence of ", end, " tokens is longer than the model's ", max_positions);
+    const RopeTable rope(end, layers.front().self_attn.head_dim, rope_theta);
+    const LlamaPass pass{sequences, remember, rope};
+    Index index = 0;
+    for (const auto& layer : layers) {
+      x = layer(x, pass);
+      after_layer(index++, x);
+    }
+    return x;
+  }
+
+  /// Hidden states after the final norm; x [B, T, C] embeddings -> [B, T, C].
+  template <class X>
+  X operator()(X x, std::span<const SequenceContext> sequences = {}, Remember remember = Remember::no) const {
+    return norm(hidden(std::move(x), sequences, remember, [](Index, const X&) {}));
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("embed_tokens.weight", self.embed_tokens);
+    walk("layers", self.layers);
+    walk("norm", self.norm);
+  }
+};
+
+/// The language model with its head. A tied head has no parameters of its own: the loader packs the embedding table for it.
+template <class P>
+struct LlamaForCausalLM {
+  LlamaModel<P> model;
+  Linear<P> lm_head;  // C -> V
+  bool tied;
+
+  explicit LlamaForCausalLM(const LlamaConfig& c)
+      : model(c), lm_head(c.hidden_size, c.vocab_size, Bias::none), tied(c.tie_word_embeddings) {}
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("model", self.model);
+    if (!self.tied) walk("lm_head", self.lm_head);
+  }
+};
+
+}  // namespace janusflow

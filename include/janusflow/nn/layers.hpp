@@ -1,0 +1,181 @@
+// The layers that every model here is made of: parameters, and the free function that they call.
+#pragma once
+
+#include "janusflow/nn/parameters.hpp"
+#include "janusflow/nn/visit.hpp"
+#include "janusflow/ops/elementwise.hpp"
+#include "janusflow/ops/global_response_norm.hpp"
+#include "janusflow/ops/group_norm.hpp"
+#include "janusflow/ops/norms.hpp"
+
+namespace janusflow {
+
+/// Whether a layer has an additive term.
+enum class Bias { none, present };
+
+/// y [..., out] = x [..., in] . weightT + bias.
+template <class P>
+struct Linear {
+  typename P::Matrix weight;               // [out, in]
+  typename P::template Array<1> bias = {};  // [out], or empty
+
+  Linear() = default;
+  Linear(Index in, Index out, Bias with = Bias::present) : weight(out, in) {
+    if (with == Bias::present) bias = typename P::template Array<1>(Shape{out});
+  }
+
+  /// `after` is what follows: Gelu{}, Silu{}, Add{residual}.
+  template <class X, class After = Identity>
+  auto operator()(const X& x, After after = {}) const {
+    return linear(x, weight, bias, after);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    if (!self.bias.empty()) walk("bias", self.bias);
+  }
+};
+
+/// conv2d on channels-last pictures.
+template <class P>
+struct Conv2d {
+  typename P::Filter weight;               // [out, in, kernel, kernel]
+  typename P::template Array<1> bias = {};  // [out], or empty
+  ConvGeometry geometry;
+
+  Conv2d() = default;
+  Conv2d(Index in, Index out, Index kernel, ConvGeometry geometry, Bias with = Bias::present)
+      : weight(out, in, kernel), geometry(geometry) {
+    if (with == Bias::present) bias = typename P::template Array<1>(Shape{out});
+  }
+  /// Stride 1, padded so that the picture keeps its size.
+  static Conv2d same(Index in, Index out, Index kernel) { return {in, out, kernel, ConvGeometry::same(kernel)}; }
+
+  template <class X, class After = Identity>
+  auto operator()(const X& x, After after = {}) const {
+    return conv2d(x, weight, bias, geometry, after);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    if (!self.bias.empty()) walk("bias", self.bias);
+  }
+};
+
+/// One odd-sized filter a channel, padded so that the picture keeps its size.
+template <class P>
+struct DepthwiseConv2d {
+  typename P::Depthwise weight;        // [C, 1, kernel, kernel]
+  typename P::template Array<1> bias;  // [C]; zero where the checkpoint has none
+  Bias stored_bias = Bias::present;
+
+  DepthwiseConv2d() = default;
+  DepthwiseConv2d(Index channels, Index kernel, Bias with = Bias::present)
+      : weight(channels, kernel), bias(Shape{channels}, 0.0f), stored_bias(with) {}
+
+  template <class X>
+  auto operator()(const X& x) const {
+    return depthwise_conv2d(x, weight, bias);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    if (self.stored_bias == Bias::present) walk("bias", self.bias);
+  }
+};
+
+/// x / rms(x) * weight over the last dimension.
+template <class P>
+struct RmsNorm {
+  typename P::template Array<1> weight;  // [C]
+  float eps = 1e-6f;
+
+  RmsNorm() = default;
+  RmsNorm(Index channels, float eps) : weight(Shape{channels}), eps(eps) {}
+
+  template <class X>
+  auto operator()(const X& x) const {
+    return rms_norm(x, weight, eps);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+  }
+};
+
+/// (x - mean) / std * weight + bias over the last dimension.
+template <class P>
+struct LayerNorm {
+  typename P::template Array<1> weight, bias;  // [C]
+  float eps = 1e-6f;
+
+  LayerNorm() = default;
+  LayerNorm(Index channels, float eps) : weight(Shape{channels}), bias(Shape{channels}), eps(eps) {}
+
+  template <class X>
+  auto operator()(const X& x) const {
+    return layer_norm(x, weight, bias, eps);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    walk("bias", self.bias);
+  }
+};
+
+/// Normalisation over groups of channels and all pixels of a picture.
+template <class P>
+struct GroupNorm {
+  typename P::template Array<1> weight, bias;  // [C]
+  Index groups = 32;
+  float eps = 1e-6f;
+
+  GroupNorm() = default;
+  GroupNorm(Index channels, Index groups, float eps)
+      : weight(Shape{channels}), bias(Shape{channels}), groups(groups), eps(eps) {}
+
+  template <class X>
+  auto operator()(const X& x) const {
+    return group_norm(x, weight, bias, groups, eps);
+  }
+  /// silu of the normalised picture, in one pass.
+  template <class X>
+  auto then_silu(const X& x) const {
+    return group_norm_silu(x, weight, bias, groups, eps);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    walk("bias", self.bias);
+  }
+};
+
+/// Global response normalisation (ConvNeXt V2, arXiv 2301.00808, eq. 3).
+template <class P>
+struct GlobalResponseNorm {
+  typename P::template Array<4> weight, bias;  // [1, 1, 1, C]
+
+  GlobalResponseNorm() = default;
+  explicit GlobalResponseNorm(Index channels)
+      : weight(Shape{Index{1}, Index{1}, Index{1}, channels}), bias(weight.shape()) {}
+
+  template <class X>
+  auto operator()(const X& x) const {
+    const Shape channels{weight.shape().last()};
+    return global_response_norm(x, weight.view().reshape(channels), bias.view().reshape(channels));
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    walk("bias", self.bias);
+  }
+};
+
+}  // namespace janusflow

@@ -1,0 +1,45 @@
+// How a model keeps its parameters: the policies of inference.
+#pragma once
+
+#include <memory>
+#include <variant>
+
+#include "janusflow/ops/attention.hpp"
+#include "janusflow/ops/conv2d.hpp"
+#include "janusflow/ops/depthwise_conv2d.hpp"
+#include "janusflow/ops/embedding.hpp"
+#include "janusflow/ops/linear.hpp"
+
+namespace janusflow {
+
+/// A table of rows [V, C] that stays where it lies, usually in the checkpoint's file map: only the rows looked up are read.
+struct EmbeddingTable {
+  Shape<2> shape;
+  std::variant<TensorView<const float, 2>, TensorView<const bfloat16, 2>> rows;
+  std::shared_ptr<const void> owner;  // keeps the rows alive
+
+  EmbeddingTable() = default;
+  EmbeddingTable(Index vocabulary, Index channels) : shape{{vocabulary, channels}} {}
+};
+
+/// Rows `ids` of the table as floats [T, C]; throws on an id outside.
+inline Tensor<float, 2> embedding(std::span<const std::int32_t> ids, const EmbeddingTable& table) {
+  return std::visit([&](const auto& rows) { return embedding(ids, rows); }, table.rows);
+}
+
+/// The parameters of a model that only runs: matrices and filters packed once in Dot's precision, vectors in float32.
+template <class D>
+struct Packed {
+  using Dot = D;
+  using Matrix = PackedMatrix<Dot>;
+  using Filter = PackedFilter<Dot>;
+  using Depthwise = DepthwiseFilter<float>;
+  using Table = EmbeddingTable;
+  template <int R>
+  using Array = Tensor<float, R>;
+};
+
+using Float32 = Packed<simd::Float32Dot>;
+using BFloat16 = Packed<simd::BFloat16Dot>;
+
+}  // namespace janusflow

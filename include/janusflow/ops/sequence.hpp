@@ -1,0 +1,70 @@
+// Cutting and joining batches and their tokens.
+#pragma once
+
+#include <span>
+
+#include "janusflow/core/parallel.hpp"
+#include "janusflow/core/tensor.hpp"
+
+namespace janusflow {
+
+/// y[r] = x[indices[r]]: slices of the first dimension, each as often as it is named; throws on an index outside.
+template <TensorLike X, class T = typename X::value_type>
+Tensor<T, X::rank> select(const X& x, std::span<const Index> indices) {
+  const TensorView<const T, X::rank> from = x.view();
+  Shape<X::rank> shape = from.shape;
+  shape[0] = std::ssize(indices);
+  Tensor<T, X::rank> y(shape);
+  const Index n = shape.last(), rows = from.shape[0] ? from.rows() / from.shape[0] : 0;
+  for (const Index i : indices)
+    require(i >= 0 && i < from.shape[0], "select: index ", i, " is outside the first dimension of ", from.shape);
+  parallel_for(shape[0], [&](Index r) {
+    for (Index i = 0; i < rows; ++i)
+      std::copy_n(from.row(indices[static_cast<std::size_t>(r)] * rows + i), n, y.data() + (r * rows + i) * n);
+  });
+  return y;
+}
+
+/// [B, T, C] and [B, S, C] -> [B, T + S, C], the tokens of `a` first.
+template <TensorLike A, TensorLike B, class T = typename A::value_type>
+Tensor<T, 3> concat_tokens(const A& a, const B& b) {
+  const TensorView<const T, 3> first = a.view(), second = b.view();
+  const auto [batch, length, channels] = first.shape.extents;
+  const Index more = second.shape[1];
+  require(second.shape == Shape{batch, more, channels}, "concat_tokens: ", first.shape, " and ", second.shape,
+          " differ in more than their tokens");
+  Tensor<T, 3> y(Shape{batch, length + more, channels});
+  T* to = y.data();
+  for (Index i = 0; i < batch; ++i) {
+    for (Index t = 0; t < length; ++t, to += channels) std::copy_n(first.row(i * length + t), channels, to);
+    for (Index t = 0; t < more; ++t, to += channels) std::copy_n(second.row(i * more + t), channels, to);
+  }
+  return y;
+}
+
+/// [B, T, C] -> [B, T - count, C], without the first `count` tokens.
+template <TensorLike X, class T = typename X::value_type>
+Tensor<T, 3> drop_tokens(const X& x, Index count) {
+  const TensorView<const T, 3> from = x.view();
+  const auto [batch, length, channels] = from.shape.extents;
+  require(count >= 0 && count <= length, "drop_tokens: ", count, " of the ", length, " tokens of ", from.shape);
+  Tensor<T, 3> y(Shape{batch, length - count, channels});
+  T* to = y.data();
+  for (Index i = 0; i < batch; ++i)
+    for (Index t = count; t < length; ++t, to += channels) std::copy_n(from.row(i * length + t), channels, to);
+  return y;
+}
+
+/// x [B, T, C] + rows [1, T, C], the same for every sequence.
+template <class T>
+Tensor<T, 3> add_rows(Tensor<T, 3> x, const Tensor<T, 3>& rows) {
+  require(rows.shape()[0] == 1 && x.shape()[1] == rows.shape()[1] && x.shape()[2] == rows.shape()[2], "add_rows: ", x.shape(),
+          " does not match ", rows.shape());
+  for (Index b = 0; b < x.shape()[0]; ++b) {
+    T* to = x.data() + b * rows.size();
+    for (Index i = 0; i < rows.size(); ++i) to[i] += rows.data()[i];
+  }
+  return x;
+}
+
+}  // namespace janusflow
