@@ -27,6 +27,9 @@ inline Batch multiply_add(Batch a, Batch b, Batch c) {
     return xsimd::fma(a, b, c);
 }
 
+/// The larger of each lane; b where either is NaN. (gcc 12 warns of its own header in xsimd::max for AVX-512.)
+inline Batch max(Batch a, Batch b) { return xsimd::select(a > b, a, b); }
+
 /// The first `lanes` (1 to width) floats from p; lanes after them hold `fill` and memory after them is not touched.
 inline Batch load(const float* p, Index lanes, float fill = 0) {
   if (lanes == width) return Batch::load_unaligned(p);
@@ -68,8 +71,8 @@ void map(Index n, float* out, F f, const In*... in) {
   }
 }
 
-/// The sum over i in [0, n) of f(in[i]...), in an order that n alone decides. The lanes after a row's end read `fill`, for which
-/// f must give 0.
+/// The sum over i in [0, n) of f(in[i]...), in an order that n alone decides. The lanes after a row's end read `fill`,
+/// for which f must give 0.
 template <class F, class... In>
 float sum(Index n, float fill, F f, const In*... in) {
   constexpr Index unroll = 4;  // hides the latency of an addition, and shortens the chains of roundings
@@ -82,8 +85,8 @@ float sum(Index n, float fill, F f, const In*... in) {
   return sum_of_lanes((totals[0] + totals[1]) + (totals[2] + totals[3]));
 }
 
-/// totals[c] = sum over the rows r of f(c, in[r * stride + c]...), for c in [0, n), in an order that `rows` alone decides;
-/// f takes the column of the batch's first lane and the batches.
+/// totals[c] = sum over the rows r of f(c, in[r * stride + c]...), for c in [0, n), in an order that `rows` alone
+/// decides; f takes the column of the batch's first lane and the batches.
 template <class F, class... In>
 void column_sums(Index rows, Index n, Index stride, float* totals, F f, const In*... in) {
   constexpr Index block = 8;

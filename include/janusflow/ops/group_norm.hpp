@@ -1,0 +1,199 @@
+// Group normalisation of channels-last pictures, alone or with the SiLU that follows it, with its backward.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "janusflow/ops/elementwise.hpp"
+#include "janusflow/ops/norms.hpp"
+
+namespace janusflow {
+
+namespace reference {
+
+/// y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance over the pixels and channels of a group.
+template <TensorLike X>
+auto group_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias, Index groups, typename X::value_type eps) {
+  using T = typename X::value_type;
+  const TensorView<const T, 4> x = input.view();
+  const Index channels = x.shape[3], size = channels / groups, pixels = x.shape[1] * x.shape[2];
+  Tensor<T, 4> y(x.shape);
+  for (Index b = 0; b < x.shape[0]; ++b)
+    for (Index g = 0; g < groups; ++g) {
+      const auto each = [&](auto&& f) {
+        for (Index p = b * pixels; p < (b + 1) * pixels; ++p)
+          for (Index c = g * size; c < (g + 1) * size; ++c) f(p, c, x.row(p)[c]);
+      };
+      T sum = 0, squares = 0;
+      each([&](Index, Index, T v) { sum += v; });
+      const T mean = sum / T(size * pixels);
+      each([&](Index, Index, T v) { squares += (v - mean) * (v - mean); });
+      const T scale = 1 / std::sqrt(squares / T(size * pixels) + eps);
+      each([&](Index p, Index c, T v) {
+        y.data()[p * channels + c] = (v - mean) * scale * weight.data[c] + bias.data[c];
+      });
+    }
+  return y;
+}
+
+}  // namespace reference
+
+namespace detail {
+
+/// A mean and a sum of squared deviations of `count` numbers, and how two of them join (Chan et al. 1979).
+struct Moments {
+  double count = 0, mean = 0, squares = 0;
+
+  void join(const Moments& other) {
+    const double total = count + other.count, delta = other.mean - mean;
+    if (total == 0) return;
+    squares += other.squares + delta * delta * count * other.count / total;
+    mean += delta * other.count / total;
+    count = total;
+  }
+};
+
+/// Moments of every group [B, groups], one pass over memory: a chunk of pixels stays in the first-level cache while its
+/// channels' means and then their deviations are summed in float; channels and chunks are joined in double, in order.
+inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index groups) {
+  const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / groups;
+  const Index grain = std::max<Index>(1, 4096 / std::max<Index>(1, channels)), chunks = (pixels + grain - 1) / grain;
+  std::vector<Moments> parts(static_cast<std::size_t>(x.shape[0] * chunks * groups)),
+      all(parts.size() / std::max<std::size_t>(1, static_cast<std::size_t>(chunks)));
+  parallel_for(x.shape[0] * chunks, [&](Index piece) {
+    const Index begin = piece % chunks * grain, count = std::min(grain, pixels - begin);
+    const float* from = x.row(piece / chunks * pixels + begin);
+    Tensor<float, 2> sums(Shape{Index{2}, channels});
+    float *means = sums.data(), *squares = means + channels;
+    simd::column_sums(
+        count, channels, x.row_stride, means, [](Index, simd::Batch v) { return v; }, from);
+    for (Index c = 0; c < channels; ++c) means[c] /= static_cast<float>(count);
+    const auto deviation = [&](Index c, simd::Batch v) {
+      const simd::Batch d = v - simd::load(means + c, std::min(simd::width, channels - c));
+      return d * d;
+    };
+    simd::column_sums(count, channels, x.row_stride, squares, deviation, from);
+    for (Index c = 0; c < channels; ++c)
+      parts[static_cast<std::size_t>(piece * groups + c / size)].join(
+          {static_cast<double>(count), means[c], squares[c]});
+  });
+  for (Index piece = 0; piece < x.shape[0] * chunks; ++piece)
+    for (Index g = 0; g < groups; ++g)
+      all[static_cast<std::size_t>(piece / chunks * groups + g)].join(
+          parts[static_cast<std::size_t>(piece * groups + g)]);
+  return all;
+}
+
+/// group_norm, followed by `after` on each number.
+template <TensorLike X, class After>
+auto group_norm(const char* op, const X& input, VectorLike<X> weight, VectorLike<X> bias, Index groups,
+                typename X::value_type eps, After after) {
+  using T = typename X::value_type;
+  const TensorView<const T, 4> x = input.view();
+  const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2];
+  require_vector(op, x.shape, "weight", weight.shape);
+  require_vector(op, x.shape, "bias", bias.shape);
+  require(groups >= 1 && channels % groups == 0, op, ": the channels of x ", x.shape, " are not a multiple of ", groups,
+          " groups");
+  if constexpr (!vectorised<T>) {
+    return map_elements(after, reference::group_norm(x, weight, bias, groups, eps));
+  } else {
+    const std::vector<Moments> moments = group_moments(x, groups);
+    const Index size = channels / groups;
+    Tensor<float, 3> affine(
+        Shape{x.shape[0], Index{2}, channels});  // per channel: the mean, and what multiplies x - mean
+    for (Index b = 0; b < x.shape[0]; ++b)
+      for (Index c = 0; c < channels; ++c) {
+        const Moments& m = moments[static_cast<std::size_t>(b * groups + c / size)];
+        affine(b, 0, c) = static_cast<float>(m.mean);
+        affine(b, 1, c) =
+            static_cast<float>(weight.data[c] / std::sqrt(m.squares / m.count + static_cast<double>(eps)));
+      }
+    Tensor<float, 4> y(x.shape);
+    for_rows(x.rows(), channels, [&](Index begin, Index end) {
+      for (Index p = begin; p < end; ++p)
+        simd::map(
+            channels, y.data() + p * channels,
+            [&](simd::Batch v, simd::Batch mean, simd::Batch scale, simd::Batch shift) {
+              return after(simd::multiply_add(v - mean, scale, shift));
+            },
+            x.row(p), affine.data() + p / pixels * 2 * channels, affine.data() + (p / pixels * 2 + 1) * channels,
+            bias.data);
+    });
+    return y;
+  }
+}
+
+}  // namespace detail
+
+/// Group normalisation (Wu and He 2018, arXiv 1803.08494) of x [B, H, W, C] with weight and bias [C]: y = (x - mean) /
+/// sqrt(variance + eps) * weight + bias, mean and variance over all pixels and the C / groups channels of a group.
+/// Moments are summed in float over a few pixels and joined in double. Error against exact arithmetic: at most
+/// 64 eps32 (|y| + |bias| + |weight| max|x| / sqrt(variance + eps)), whatever the picture's size.
+template <TensorLike X>
+auto group_norm(const X& x, VectorLike<X> weight, VectorLike<X> bias, Index groups, typename X::value_type eps) {
+  return detail::group_norm("group_norm", x, weight, bias, groups, eps, [](auto v) { return v; });
+}
+
+/// silu(group_norm(x, ...)), written once.
+template <TensorLike X>
+auto group_norm_silu(const X& x, VectorLike<X> weight, VectorLike<X> bias, Index groups, typename X::value_type eps) {
+  return detail::group_norm("group_norm_silu", x, weight, bias, groups, eps, detail::SiluOf{});
+}
+
+/// {dx, dweight, dbias} of y = group_norm(x, weight, bias, groups, eps). Per group, with g = dy weight and n numbers:
+/// dx = scale (g - mean(g) - xhat mean(g xhat)); dweight = sum dy xhat; dbias = sum dy.
+template <TensorLike X, TensorLike Dy>
+auto group_norm_backward(const X& input, VectorLike<X> weight, Index groups, typename X::value_type eps,
+                         const Dy& gradient) {
+  using T = typename X::value_type;
+  const TensorView<const T, 4> x = input.view(), dy = gradient.view();
+  const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / std::max<Index>(1, groups);
+  detail::require_vector("group_norm_backward", x.shape, "weight", weight.shape);
+  detail::require_same("group_norm_backward", x.shape, dy.shape);
+  require(groups >= 1 && channels % groups == 0, "group_norm_backward: the channels of x ", x.shape,
+          " are not a multiple of ", groups, " groups");
+  NormGradients<T, 4> result{Tensor<T, 4>(x.shape), {}, {}};
+  Tensor<T, 2> dweights(Shape{x.shape[0], channels}), dbiases(Shape{x.shape[0], channels});
+  parallel_for(x.shape[0] * groups, [&](Index piece) {
+    const Index b = piece / groups, first = piece % groups * size;
+    const double count = static_cast<double>(size * pixels);
+    const auto each_pixel = [&](auto&& f) {
+      for (Index p = b * pixels; p < (b + 1) * pixels; ++p) f(x.row(p) + first, dy.row(p) + first, p);
+    };
+    double sum = 0, squares = 0, along = 0, level = 0;
+    each_pixel([&](const T* v, const T*, Index) {
+      for (Index c = 0; c < size; ++c) sum += static_cast<double>(v[c]);
+    });
+    const T mean = static_cast<T>(sum / count);
+    each_pixel([&](const T* v, const T*, Index) {
+      for (Index c = 0; c < size; ++c) squares += static_cast<double>((v[c] - mean) * (v[c] - mean));
+    });
+    const T scale = static_cast<T>(1 / std::sqrt(squares / count + static_cast<double>(eps)));
+    std::vector<double> dweight(static_cast<std::size_t>(size)), dbias(static_cast<std::size_t>(size));
+    each_pixel([&](const T* v, const T* d, Index) {
+      for (Index c = 0; c < size; ++c) {
+        dweight[static_cast<std::size_t>(c)] += static_cast<double>(d[c] * (v[c] - mean) * scale);
+        dbias[static_cast<std::size_t>(c)] += static_cast<double>(d[c]);
+      }
+    });
+    for (Index c = 0; c < size; ++c) {
+      const double w = static_cast<double>(weight.data[first + c]);
+      along += w * dweight[static_cast<std::size_t>(c)];
+      level += w * dbias[static_cast<std::size_t>(c)];
+      dweights(b, first + c) = static_cast<T>(dweight[static_cast<std::size_t>(c)]);
+      dbiases(b, first + c) = static_cast<T>(dbias[static_cast<std::size_t>(c)]);
+    }
+    const T mean_along = static_cast<T>(along / count), mean_level = static_cast<T>(level / count);
+    each_pixel([&](const T* v, const T* d, Index p) {
+      T* to = result.dx.data() + p * channels + first;
+      for (Index c = 0; c < size; ++c)
+        to[c] = scale * (d[c] * weight.data[first + c] - mean_level - (v[c] - mean) * scale * mean_along);
+    });
+  });
+  result.dweight = detail::sum_of_rows(dweights);
+  result.dbias = detail::sum_of_rows(dbiases);
+  return result;
+}
+
+}  // namespace janusflow
