@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -61,6 +62,19 @@ constexpr std::optional<Dtype> dtype_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+/// The Dtype that stores a T as it is.
+template <class T>
+constexpr Dtype dtype_of() {
+  if constexpr (std::is_same_v<T, double>) return Dtype::f64;
+  if constexpr (std::is_same_v<T, float>) return Dtype::f32;
+  if constexpr (std::is_same_v<T, bfloat16>) return Dtype::bf16;
+  if constexpr (std::is_integral_v<T>) {
+    constexpr Dtype with_sign[] = {Dtype::i8, Dtype::i16, Dtype::i32, Dtype::i64};
+    constexpr Dtype without_sign[] = {Dtype::u8, Dtype::u16, Dtype::u32, Dtype::u64};
+    return (std::is_signed_v<T> ? with_sign : without_sign)[std::bit_width(sizeof(T)) - 1];
+  }
+}
+
 /// Whether extents of one count when a stored shape is compared with the expected one: [1, 1, 1, 3072] is [3072] and
 /// the 1x1 convolution [512, 512, 1, 1] is the matrix [512, 512] where they are ignored. The numbers' order is the same
 /// either way.
@@ -73,7 +87,8 @@ struct RawTensor {
   Dtype dtype = Dtype::f32;
   std::vector<Index> shape;
   std::span<const std::byte> bytes;
-  std::string file;  // for the errors
+  std::string file;                   // for the errors
+  std::shared_ptr<const void> owner;  // keeps the bytes mapped
 
   /// Number of elements.
   Index size() const { return checked_product(shape); }
@@ -123,6 +138,16 @@ struct RawTensor {
     Shape<R> own;
     std::copy_n(shape.begin(), R, own.extents.begin());
     return to_tensor<T, R>(own);
+  }
+
+  /// The elements where they lie, valid while `owner` lives: nothing is read or copied. Empty where they are stored as
+  /// another type or not aligned for this one; throws unless the stored shape is `expected`.
+  template <class T, int R>
+  std::optional<TensorView<const T, R>> view_in_place(Shape<R> expected, Ones ones = Ones::count) const {
+    require_shape(expected.extents, ones);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0;
+    if (dtype != dtype_of<T>() || !aligned) return std::nullopt;
+    return TensorView<const T, R>(reinterpret_cast<const T*>(bytes.data()), expected);
   }
 
   /// "model.safetensors: language_model.lm_head.weight", as the errors say it.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -34,7 +33,7 @@ class SafetensorsFile {
   static constexpr std::uint64_t max_header = 100'000'000;
 
   /// Throws Error, naming the file and the tensor's key, for anything but a valid file.
-  explicit SafetensorsFile(const std::filesystem::path& path) : path_(path), map_(std::make_unique<MappedFile>(path)) {
+  explicit SafetensorsFile(const std::filesystem::path& path) : path_(path), map_(std::make_shared<MappedFile>(path)) {
     const std::span<const std::byte> file = map_->bytes();
     require(file.size() >= 8, where(), " is too short for a safetensors file: ", file.size(), " bytes");
     std::uint64_t header_size = 0;
@@ -50,7 +49,8 @@ class SafetensorsFile {
   }
 
   const std::filesystem::path& path() const { return path_; }
-  /// The tensors in the order in which they lie in the file. They point into this file's map.
+  /// The tensors in the order in which they lie in the file. They point into this file's map, which lives as long as
+  /// one of them.
   const std::vector<RawTensor>& tensors() const { return tensors_; }
   /// The free text under __metadata__.
   const SafetensorsMetadata& metadata() const { return metadata_; }
@@ -103,7 +103,7 @@ class SafetensorsFile {
     const auto dtype_text = entry.get<std::string>("dtype");
     const auto dtype = dtype_from_name(dtype_text);
     require(dtype.has_value(), where(), ": ", key, " has the unknown dtype \"", dtype_text.substr(0, 40), '"');
-    RawTensor tensor{key, *dtype, entry.get<std::vector<Index>>("shape"), {}, where()};
+    RawTensor tensor{key, *dtype, entry.get<std::vector<Index>>("shape"), {}, where(), map_};
     const auto offsets = entry.get<std::vector<std::uint64_t>>("data_offsets");
     require(offsets.size() == 2, tensor.name(), ": data_offsets must be two numbers, not ", offsets.size());
     const auto [begin, end] = std::pair(offsets[0], offsets[1]);
@@ -124,7 +124,7 @@ class SafetensorsFile {
   }
 
   std::filesystem::path path_;
-  std::unique_ptr<MappedFile> map_;  // its address stays when this moves
+  std::shared_ptr<const MappedFile> map_;
   std::vector<RawTensor> tensors_;
   std::map<std::string, std::size_t, std::less<>> by_key_;
   SafetensorsMetadata metadata_;
@@ -140,19 +140,6 @@ struct SafetensorsEntry {
   std::vector<Index> shape;
   std::function<void(const Sink&)> write;
 };
-
-/// The Dtype that stores a T as it is.
-template <class T>
-constexpr Dtype dtype_of() {
-  if constexpr (std::is_same_v<T, double>) return Dtype::f64;
-  if constexpr (std::is_same_v<T, float>) return Dtype::f32;
-  if constexpr (std::is_same_v<T, bfloat16>) return Dtype::bf16;
-  if constexpr (std::is_integral_v<T>) {
-    constexpr Dtype with_sign[] = {Dtype::i8, Dtype::i16, Dtype::i32, Dtype::i64};
-    constexpr Dtype without_sign[] = {Dtype::u8, Dtype::u16, Dtype::u32, Dtype::u64};
-    return (std::is_signed_v<T> ? with_sign : without_sign)[std::bit_width(sizeof(T)) - 1];
-  }
-}
 
 /// An entry that writes the numbers of `view` (which must live until they are written) as they are, or float rounded to
 /// bfloat16 where `dtype` is Dtype::bf16.

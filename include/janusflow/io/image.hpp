@@ -1,0 +1,153 @@
+// Pictures: PNG and JPEG in, PNG out, sheets of several, and how far two differ.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "janusflow/core/tensor.hpp"
+#include "janusflow/io/file.hpp"
+#include "janusflow/io/picture_format.hpp"
+#include "janusflow/io/stb.hpp"
+
+namespace janusflow {
+
+/// An RGB picture of bytes, [H, W, 3].
+using Picture = Tensor<std::uint8_t, 3>;
+
+/// The most pixels that a picture file may have.
+inline constexpr Index max_picture_pixels = 100'000'000;
+
+namespace detail {
+
+struct StbFree {
+  void operator()(stb::stbi_uc* pixels) const { std::free(pixels); }
+};
+using StbPixels = std::unique_ptr<stb::stbi_uc, StbFree>;
+
+/// stb's inverse transform computes in int, which coefficients that no picture has would overflow. In a true picture's
+/// block their absolute values sum to at most 16384 (Parseval: 8-bit samples and quantisation steps of at most 255
+/// bound the norm by 2048); sums above twice that are damage, and become a grey block.
+inline void bounded_inverse_transform(stb::stbi_uc* out, int stride, short data[64]) {
+  int sum = 0;
+  for (int i = 0; i < 64; ++i) sum += std::abs(static_cast<int>(data[i]));
+  if (sum > 32768) std::fill_n(data, 64, short{0});
+  stb::stbi__idct_block(out, stride, data);
+}
+
+/// stbi__jpeg_load with that transform, and with memory that is zero from the start (a damaged file may refer to tables
+/// that it never gave).
+inline StbPixels decode_jpeg(stb::stbi__context& context, int& width, int& height) {
+  const std::unique_ptr<stb::stbi__jpeg> jpeg(new stb::stbi__jpeg());
+  jpeg->s = &context;
+  stb::stbi__setup_jpeg(jpeg.get());
+  jpeg->idct_block_kernel = bounded_inverse_transform;
+  int channels = 0;
+  return StbPixels(stb::load_jpeg_image(jpeg.get(), &width, &height, &channels, 3));
+}
+
+}  // namespace detail
+
+/// Decodes a PNG or JPEG file that lies in memory, to what PIL's open(...).convert("RGB") gives: grey becomes three
+/// equal channels, alpha and transparent palettes are dropped (not blended), 16 bits are cut to 8, an EXIF orientation
+/// is not applied. JPEG samples may differ by a few steps from libjpeg's. Throws Error, its sentence beginning with
+/// `name`, for anything else, for damaged and cut-off files, and for more than `pixel_limit` pixels.
+inline Picture decode_picture(std::span<const std::byte> file, const std::string& name,
+                              Index pixel_limit = max_picture_pixels) {
+  require(file.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()), name,
+          " is too large for a picture file");
+  const PictureFormat format = check_picture_file(file, name);
+  const auto* bytes = reinterpret_cast<const detail::stb::stbi_uc*>(file.data());
+  const int size = static_cast<int>(file.size());
+  const auto refuse = [&] {
+    const char* reason = detail::stb::stbi_failure_reason();
+    fail(name, " cannot be decoded: ", reason ? reason : "damaged");
+  };
+  int width = 0, height = 0, channels = 0;
+  if (!detail::stb::stbi_info_from_memory(bytes, size, &width, &height, &channels)) refuse();
+  require(width > 0 && height > 0 && Index{height} <= pixel_limit / width, name, ": ", width, " x ", height,
+          " pixels are more than the limit of ", pixel_limit);
+  detail::stb::stbi__context context;
+  detail::stb::stbi__start_mem(&context, bytes, size);
+  const detail::StbPixels pixels(format == PictureFormat::jpeg ? detail::decode_jpeg(context, width, height)
+                                                               : detail::StbPixels(detail::stb::stbi_load_from_memory(
+                                                                     bytes, size, &width, &height, &channels, 3)));
+  if (!pixels) refuse();
+  return Picture(TensorView<const std::uint8_t, 3>(pixels.get(), Shape<3>{{height, width, 3}}));
+}
+
+/// Reads a PNG or JPEG file as decode_picture does.
+inline Picture read_picture(const std::filesystem::path& path) {
+  const std::string file = read_file(path, std::uintmax_t{1} << 30);
+  return decode_picture(std::as_bytes(std::span(file)), path.string());
+}
+
+/// The picture as a PNG file.
+inline std::vector<std::byte> encode_png(TensorView<const std::uint8_t, 3> picture) {
+  const auto [height, width, channels] = picture.shape.extents;
+  require(channels == 3 && height > 0 && width > 0 && height <= max_picture_pixels / width && picture.contiguous(),
+          "encode_png: ", picture.shape, " is not the shape of a picture [H, W, 3]");
+  int size = 0;
+  const detail::StbPixels png(detail::stb::stbi_write_png_to_mem(
+      picture.data, static_cast<int>(width * 3), static_cast<int>(width), static_cast<int>(height), 3, &size));
+  require(png != nullptr, "encode_png: out of memory");
+  const auto* begin = reinterpret_cast<const std::byte*>(png.get());
+  return {begin, begin + size};
+}
+
+/// Writes the picture as a PNG file, atomically.
+inline void write_png(const std::filesystem::path& path, TensorView<const std::uint8_t, 3> picture) {
+  const auto png = encode_png(picture);
+  write_atomically(path, [&](AtomicFile& file) { file.write(png); });
+}
+
+/// Lays pictures out in rows of `columns`, `gap` pixels between them, on white. Cells are as large as the largest
+/// picture; smaller ones are centred. Throws where there is none.
+inline Picture contact_sheet(std::span<const Picture> pictures, Index columns, Index gap) {
+  require(!pictures.empty() && columns >= 1 && gap >= 0,
+          "contact_sheet: needs a picture, a column and a gap that is not negative");
+  const Index count = static_cast<Index>(pictures.size());
+  columns = std::min(columns, count);
+  const Index rows = (count + columns - 1) / columns;
+  Index height = 0, width = 0;
+  for (const Picture& picture : pictures) {
+    require(picture.shape().last() == 3, "contact_sheet: ", picture.shape(),
+            " is not the shape of a picture [H, W, 3]");
+    height = std::max(height, picture.shape()[0]);
+    width = std::max(width, picture.shape()[1]);
+  }
+  Picture sheet(Shape<3>{{rows * height + (rows - 1) * gap, columns * width + (columns - 1) * gap, 3}},
+                std::uint8_t{255});
+  for (Index i = 0; i < count; ++i) {
+    const auto picture = pictures[static_cast<std::size_t>(i)].view();
+    const auto [h, w, c] = picture.shape.extents;
+    const Index top = i / columns * (height + gap) + (height - h) / 2;
+    const Index left = i % columns * (width + gap) + (width - w) / 2;
+    for (Index y = 0; y < h; ++y) std::copy_n(picture[y].data, w * 3, &sheet(top + y, left, 0));
+  }
+  return sheet;
+}
+
+/// Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared difference); infinite for equal pictures. The shapes
+/// must agree.
+inline double psnr(TensorView<const std::uint8_t, 3> a, TensorView<const std::uint8_t, 3> b) {
+  require(a.shape == b.shape && a.size() > 0 && a.contiguous() && b.contiguous(), "psnr: ", a.shape, " does not match ",
+          b.shape);
+  double sum = 0;
+  for (Index i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a.data[i]) - static_cast<double>(b.data[i]);
+    sum += difference * difference;
+  }
+  return 10 * std::log10(255.0 * 255.0 * static_cast<double>(a.size()) / sum);
+}
+
+}  // namespace janusflow
