@@ -14,11 +14,13 @@ namespace janusflow {
 /// The stream after `torch.manual_seed(seed)`, on the CPU, in float32: successive calls go on in it as successive calls
 /// of torch do. normal() differs from torch.randn by 2e-6 at most (torch has float32 logarithms and cosines, which
 /// depend on its build and on the machine; here they are the double ones, rounded once); uniform() does not differ.
-/// Source: PyTorch, ATen/native/cpu/DistributionTemplates.h (normal_fill, normal_kernel), ATen/core/DistributionsHelper.h
-/// and MT19937RNGEngine.h. Every generator is its own stream; no two threads may use one at once.
+/// Source: PyTorch, ATen/native/cpu/DistributionTemplates.h (normal_fill, normal_kernel),
+/// ATen/core/DistributionsHelper.h and MT19937RNGEngine.h. Every generator is its own stream; no two threads may use
+/// one at once.
 class TorchGenerator {
  public:
-  /// torch seeds the 32-bit Mersenne twister by the low 32 bits alone; a negative seed of torch is its two's complement.
+  /// torch seeds the 32-bit Mersenne twister by the low 32 bits alone; a negative seed of torch is its two's
+  /// complement.
   explicit TorchGenerator(std::uint64_t seed) : twister_(static_cast<std::uint32_t>(seed)) {}
 
   /// torch.rand's next value: float, a multiple of 2^-24 in [0, 1).
@@ -31,8 +33,8 @@ class TorchGenerator {
     return static_cast<double>((high << 32 | low) & 0x1fffffffffffffu) * 0x1p-53;
   }
 
-  /// `torch.randn(shape)` for a shape of out.size() elements: standard normal, independent. As torch's, the values are not
-  /// those of two calls that fill the halves.
+  /// `torch.randn(shape)` for a shape of out.size() elements: standard normal, independent. As torch's, the values are
+  /// not those of two calls that fill the halves.
   void normal(std::span<float> out) {
     if (out.size() < kBlock) {
       for (float& x : out) x = static_cast<float>(next_normal());
@@ -56,7 +58,7 @@ class TorchGenerator {
   static void box_muller(std::span<float, kBlock> block) {
     constexpr std::size_t half = kBlock / 2;
     for (std::size_t i = 0; i < half; ++i) {
-      const double u = 1.0f - block[i];  // (0, 1], exact
+      const double u = 1.0f - block[i];                                      // (0, 1], exact
       const double angle = 2 * std::numbers::pi_v<float> * block[i + half];  // rounded to float as torch does
       const double radius = std::sqrt(-2 * std::log(u));
       block[i] = static_cast<float>(radius * std::cos(angle));
