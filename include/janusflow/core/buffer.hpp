@@ -5,14 +5,39 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#define JANUSFLOW_POISON_POOL 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define JANUSFLOW_POISON_POOL 1
+#endif
+#endif
+#if defined(JANUSFLOW_POISON_POOL)
+#include <sanitizer/asan_interface.h>
+#endif
+
+#include "janusflow/core/error.hpp"
 
 namespace janusflow {
+
+namespace detail {
+// Tells AddressSanitizer which bytes are nobody's, though the pool keeps them: it finds their use as it would after free().
+inline void poison([[maybe_unused]] void* begin, [[maybe_unused]] std::size_t bytes) {
+#if defined(JANUSFLOW_POISON_POOL)
+  __asan_poison_memory_region(begin, bytes);
+#endif
+}
+inline void unpoison([[maybe_unused]] void* begin, [[maybe_unused]] std::size_t bytes) {
+#if defined(JANUSFLOW_POISON_POOL)
+  __asan_unpoison_memory_region(begin, bytes);
+#endif
+}
+}  // namespace detail
 
 /// The process-wide pool behind Buffer. Freed blocks are kept by size and handed out again, so that a sampling loop touches the
 /// allocator, and the kernel's page zeroing, in its first step only. Thread-safe.
@@ -24,22 +49,20 @@ class BufferPool {
     return *pool;
   }
 
-  /// `bytes` is rounded up to the block's size. Throws std::bad_alloc.
+  /// `bytes` is rounded up to the block's size. Throws Error when there is no such memory.
   void* allocate(std::size_t& bytes) {
+    const std::size_t wanted = bytes;
     bytes = block_size(bytes);
-    {
-      const std::lock_guard lock(mutex_);
-      if (const auto free = free_.find(bytes); free != free_.end()) {
-        void* block = free->second;
-        free_.erase(free);
-        pooled_ -= bytes;
-        return block;
-      }
+    void* block = reused(bytes);
+    if (!block) block = fresh(bytes);
+    if (!block) {
+      release();  // memory held for reuse may be what is missing
+      block = fresh(bytes);
     }
-    if (void* block = fresh(bytes)) return block;
-    release();  // memory held for reuse may be what is missing
-    if (void* block = fresh(bytes)) return block;
-    throw std::bad_alloc();
+    require(block, "out of memory: no block of ", wanted, " bytes is to be had");
+    detail::unpoison(block, wanted);
+    detail::poison(static_cast<char*>(block) + wanted, bytes - wanted);
+    return block;
   }
 
   /// Takes a block of exactly `bytes` (as allocate returned it) back.
@@ -48,15 +71,16 @@ class BufferPool {
     try {
       free_.emplace(bytes, block);
       pooled_ += bytes;
+      detail::poison(block, bytes);
     } catch (...) {
-      std::free(block);
+      give_back(block, bytes);
     }
   }
 
   /// Gives every unused block back to the system: call it where a stage ends whose sizes the next stage does not share.
   void release() noexcept {
     const std::lock_guard lock(mutex_);
-    for (const auto& [bytes, block] : free_) std::free(block);
+    for (const auto& [bytes, block] : free_) give_back(block, bytes);
     free_.clear();
     pooled_ = 0;
   }
@@ -74,7 +98,7 @@ class BufferPool {
   static std::size_t block_size(std::size_t bytes) {
     std::size_t power = 64;
     while (power < bytes) {
-      if (power > (~std::size_t{0} >> 1)) throw std::bad_alloc();
+      require(power <= (~std::size_t{0} >> 1), "out of memory: no block of ", bytes, " bytes is to be had");
       power *= 2;
     }
     if (power <= 4096) return power;
@@ -82,6 +106,23 @@ class BufferPool {
     return (bytes + step - 1) / step * step;
   }
 
+  /// A free block of exactly `bytes`, or null.
+  void* reused(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto free = free_.find(bytes);
+    if (free == free_.end()) return nullptr;
+    void* block = free->second;
+    free_.erase(free);
+    pooled_ -= bytes;
+    return block;
+  }
+
+  static void give_back(void* block, std::size_t bytes) noexcept {
+    detail::unpoison(block, bytes);
+    std::free(block);
+  }
+
+  /// A new block from the system, or null.
   static void* fresh(std::size_t bytes) {
     const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
     if (bytes > ~std::size_t{0} - alignment) return nullptr;

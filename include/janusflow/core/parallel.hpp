@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <fstream>
 #include <mutex>
@@ -11,6 +12,9 @@
 
 #if defined(_OPENMP)
 #include <omp.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
 #endif
 
 #include "janusflow/core/shape.hpp"
@@ -24,15 +28,21 @@ inline int physical_cores() {
 #else
   const int logical = 1;
 #endif
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return logical;
   std::set<std::pair<std::string, std::string>> cores;
-  for (int cpu = 0; cpu < logical; ++cpu) {
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
     std::ifstream package(folder + "physical_package_id"), core(folder + "core_id");
     std::string package_id, core_id;
     if (!(package >> package_id) || !(core >> core_id)) return logical;
     cores.emplace(package_id, core_id);
   }
-  return cores.empty() ? 1 : static_cast<int>(cores.size());
+  if (!cores.empty()) return static_cast<int>(cores.size());
+#endif
+  return logical;
 }
 
 namespace detail {
@@ -52,7 +62,8 @@ inline void set_num_threads(int threads) {
 }
 
 /// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
-/// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. The first exception is rethrown.
+/// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. What the first failing piece throws
+/// is rethrown, on any number of threads; pieces after it may not run.
 template <class Body>
 void parallel_for(Index count, Body&& body) {
   if (count <= 0) return;
@@ -60,14 +71,18 @@ void parallel_for(Index count, Body&& body) {
   const int threads = static_cast<int>(std::min<Index>(num_threads(), count));
   if (threads > 1 && !omp_in_parallel()) {
     std::exception_ptr error;
+    std::atomic<Index> failed = count;
     std::mutex mutex;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (Index i = 0; i < count; ++i) {
+      if (i > failed.load(std::memory_order_relaxed)) continue;
       try {
         body(i);
       } catch (...) {
         const std::lock_guard lock(mutex);
-        if (!error) error = std::current_exception();
+        if (i > failed) continue;
+        failed = i;
+        error = std::current_exception();
       }
     }
     if (error) std::rethrow_exception(error);

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <initializer_list>
 #include <type_traits>
+#include <utility>
 
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/core/buffer.hpp"
@@ -105,8 +106,7 @@ class Tensor {
   static_assert(std::is_trivially_copyable_v<T>);
 
   Tensor() = default;
-  explicit Tensor(Shape<R> shape)
-      : shape_(shape), size_(shape.size()), buffer_(static_cast<std::size_t>(size_) * sizeof(T)) {}
+  explicit Tensor(Shape<R> shape) : shape_(shape), size_(shape.size()), buffer_(bytes_of(shape)) {}
   Tensor(Shape<R> shape, T value) : Tensor(shape) { std::fill_n(data(), size_, value); }
   /// Copies the numbers of a view.
   explicit Tensor(TensorView<const T, R> source) : Tensor(source.shape) {
@@ -122,8 +122,16 @@ class Tensor {
     return tensor;
   }
 
-  Tensor(Tensor&&) noexcept = default;
-  Tensor& operator=(Tensor&&) noexcept = default;
+  /// What is moved from is empty afterwards.
+  Tensor(Tensor&& other) noexcept
+      : shape_(std::exchange(other.shape_, {})), size_(std::exchange(other.size_, 0)), buffer_(std::move(other.buffer_)) {}
+  Tensor& operator=(Tensor&& other) noexcept {
+    Tensor taken(std::move(other));
+    std::swap(shape_, taken.shape_);
+    std::swap(size_, taken.size_);
+    std::swap(buffer_, taken.buffer_);
+    return *this;
+  }
 
   Tensor clone() const { return Tensor(view()); }
 
@@ -167,6 +175,12 @@ class Tensor {
   template <class, int>
   friend class Tensor;
 
+  static std::size_t bytes_of(const Shape<R>& shape) {
+    const auto size = static_cast<std::size_t>(shape.size());
+    require(size <= ~std::size_t{0} / sizeof(T), "shape ", shape, " is too large");
+    return size * sizeof(T);
+  }
+
   Shape<R> shape_;
   Index size_ = 0;
   Buffer buffer_;
@@ -182,10 +196,14 @@ concept TensorLike = requires(const X& x) {
 
 /// y += x, element by element; the shapes must agree.
 template <class T, int R>
-Tensor<T, R>& operator+=(Tensor<T, R>& y, TensorView<const std::type_identity_t<T>, R> x) {
-  require(y.shape() == x.shape && x.contiguous(), "add: ", y.shape(), " does not match ", x.shape);
-  T* out = y.data();
-  for (Index i = 0; i < y.size(); ++i) out[i] += x.data[i];
+Tensor<T, R>& operator+=(Tensor<T, R>& y, std::type_identity_t<TensorView<const T, R>> x) {
+  require(y.shape() == x.shape, "add: ", y.shape(), " does not match ", x.shape);
+  const Index n = x.shape.last(), rows = x.rows();
+  for (Index i = 0; i < rows; ++i) {
+    const T* in = x.row(i);
+    T* out = y.data() + i * n;
+    for (Index j = 0; j < n; ++j) out[j] += in[j];
+  }
   return y;
 }
 
@@ -193,7 +211,7 @@ Tensor<T, R>& operator+=(Tensor<T, R>& y, TensorView<const std::type_identity_t<
 template <class T, int R>
 Tensor<T, R> operator+(const Tensor<T, R>& x, const Tensor<T, R>& y) {
   Tensor<T, R> sum = x.clone();
-  sum += y.view();
+  sum += y;
   return sum;
 }
 
