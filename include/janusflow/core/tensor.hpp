@@ -4,18 +4,20 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <concepts>
+#include <functional>
 #include <initializer_list>
 #include <type_traits>
 #include <utility>
 
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/core/buffer.hpp"
+#include "janusflow/core/parallel.hpp"
 #include "janusflow/core/shape.hpp"
 
 namespace janusflow {
 
-/// A rank-R window on numbers somebody else owns. The rows (last dimension) are contiguous and `row_stride` elements apart, so
-/// that a range of columns is a view too; with row_stride == shape.last() the whole is contiguous.
+/// A rank-R window on numbers somebody else owns. The rows (last dimension) are contiguous and `row_stride` elements
+/// apart, so that a range of columns is a view too; with row_stride == shape.last() the whole is contiguous.
 template <class T, int R>
 struct TensorView {
   using value_type = std::remove_const_t<T>;
@@ -28,11 +30,7 @@ struct TensorView {
   TensorView() = default;
   TensorView(T* data, Shape<R> shape) : data(data), shape(shape), row_stride(shape.last()) {}
   TensorView(T* data, Shape<R> shape, Index row_stride) : data(data), shape(shape), row_stride(row_stride) {}
-  operator TensorView<const T, R>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, shape, row_stride};
-  }
+  operator TensorView<const T, R>() const requires(!std::is_const_v<T>) { return {data, shape, row_stride}; }
 
   Index size() const { return shape.size(); }
   Index rows() const { return shape.rows(); }
@@ -41,8 +39,7 @@ struct TensorView {
   T* row(Index i) const { return data + i * row_stride; }
 
   template <class... I>
-    requires(sizeof...(I) == R)
-  T& operator()(I... index) const {
+  requires(sizeof...(I) == R) T& operator()(I... index) const {
     Index row = 0;
     int d = 0;
     Index last = 0;
@@ -51,9 +48,7 @@ struct TensorView {
   }
 
   /// The i-th slice of the first dimension.
-  TensorView<T, R - 1> operator[](Index i) const
-    requires(R >= 2)
-  {
+  TensorView<T, R - 1> operator[](Index i) const requires(R >= 2) {
     Shape<R - 1> rest;
     Index rows_each = 1;
     for (int d = 1; d < R; ++d) rest[d - 1] = shape[d];
@@ -62,9 +57,7 @@ struct TensorView {
   }
 
   /// Slices [begin, end) of the first dimension.
-  TensorView slice(Index begin, Index end) const
-    requires(R >= 2)
-  {
+  TensorView slice(Index begin, Index end) const requires(R >= 2) {
     Index rows_each = 1;
     for (int d = 1; d < R - 1; ++d) rows_each *= shape[d];
     TensorView part = *this;
@@ -74,9 +67,7 @@ struct TensorView {
   }
 
   /// Columns [begin, end) of the last dimension.
-  TensorView columns(Index begin, Index end) const {
-    return {data + begin, shape.with_last(end - begin), row_stride};
-  }
+  TensorView columns(Index begin, Index end) const { return {data + begin, shape.with_last(end - begin), row_stride}; }
 
   /// The same numbers under another shape of equal size; the view must be contiguous.
   template <int S>
@@ -96,8 +87,8 @@ struct TensorView {
   const TensorView& view() const { return *this; }
 };
 
-/// A rank-R tensor that owns its numbers (from the pool, 64-byte aligned, contents undefined until written). Moves; copies only by
-/// clone(), since a silent copy of a weight or an activation is always a mistake here.
+/// A rank-R tensor that owns its numbers (from the pool, 64-byte aligned, contents undefined until written). Moves;
+/// copies only by clone(), since a silent copy of a weight or an activation is always a mistake here.
 template <class T, int R>
 class Tensor {
  public:
@@ -115,8 +106,7 @@ class Tensor {
   }
   /// Copies an Eigen matrix (R must be 2).
   template <class Derived>
-    requires(R == 2)
-  static Tensor from_matrix(const Eigen::MatrixBase<Derived>& source) {
+  requires(R == 2) static Tensor from_matrix(const Eigen::MatrixBase<Derived>& source) {
     Tensor tensor(Shape<2>{{source.rows(), source.cols()}});
     tensor.view().matrix() = source;
     return tensor;
@@ -124,7 +114,9 @@ class Tensor {
 
   /// What is moved from is empty afterwards.
   Tensor(Tensor&& other) noexcept
-      : shape_(std::exchange(other.shape_, {})), size_(std::exchange(other.size_, 0)), buffer_(std::move(other.buffer_)) {}
+      : shape_(std::exchange(other.shape_, {})),
+        size_(std::exchange(other.size_, 0)),
+        buffer_(std::move(other.buffer_)) {}
   Tensor& operator=(Tensor&& other) noexcept {
     Tensor taken(std::move(other));
     std::swap(shape_, taken.shape_);
@@ -194,32 +186,45 @@ concept TensorLike = requires(const X& x) {
   x.view();
 };
 
+namespace detail {
+/// out[i] = f(x[i]...) on all threads.
+template <class T, class F, class... In>
+void transform_numbers(Index n, T* out, F f, const In*... x) {
+  parallel_chunks(n, Index{1} << 14, [&](Index begin, Index end) {
+#pragma omp simd
+    for (Index i = begin; i < end; ++i) out[i] = f(x[i]...);
+  });
+}
+}  // namespace detail
+
 /// y += x, element by element; the shapes must agree.
 template <class T, int R>
-Tensor<T, R>& operator+=(Tensor<T, R>& y, std::type_identity_t<TensorView<const T, R>> x) {
-  require(y.shape() == x.shape, "add: ", y.shape(), " does not match ", x.shape);
-  const Index n = x.shape.last(), rows = x.rows();
-  for (Index i = 0; i < rows; ++i) {
-    const T* in = x.row(i);
-    T* out = y.data() + i * n;
-    for (Index j = 0; j < n; ++j) out[j] += in[j];
-  }
+Tensor<T, R>& operator+=(Tensor<T, R>& y, TensorView<const std::type_identity_t<T>, R> x) {
+  require(y.shape() == x.shape && x.contiguous(), "add: ", y.shape(), " does not match ", x.shape);
+  detail::transform_numbers(y.size(), y.data(), std::plus<T>(), y.data(), x.data);
   return y;
 }
 
-/// x + y, element by element; the shapes must agree.
+/// x + y, element by element; the shapes must agree. A temporary x gives its memory to the sum.
 template <class T, int R>
 Tensor<T, R> operator+(const Tensor<T, R>& x, const Tensor<T, R>& y) {
-  Tensor<T, R> sum = x.clone();
-  sum += y;
+  require(x.shape() == y.shape(), "add: ", x.shape(), " does not match ", y.shape());
+  Tensor<T, R> sum(x.shape());
+  detail::transform_numbers(x.size(), sum.data(), std::plus<T>(), x.data(), y.data());
   return sum;
+}
+template <class T, int R>
+Tensor<T, R> operator+(Tensor<T, R>&& x, const Tensor<T, R>& y) {
+  x += y.view();
+  return std::move(x);
 }
 
 /// factor * x.
 template <class T, int R>
 Tensor<T, R> operator*(std::type_identity_t<T> factor, const Tensor<T, R>& x) {
   Tensor<T, R> product(x.shape());
-  for (Index i = 0; i < x.size(); ++i) product.data()[i] = factor * x.data()[i];
+  detail::transform_numbers(
+      x.size(), product.data(), [factor](T v) { return factor * v; }, x.data());
   return product;
 }
 template <class T, int R>
