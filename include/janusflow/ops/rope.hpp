@@ -1,0 +1,117 @@
+// Rotary position embedding in the halves convention of Llama's transformers weights.
+#pragma once
+
+#include <cmath>
+#include <span>
+
+#include "janusflow/ops/rowwise.hpp"
+
+namespace janusflow {
+
+/// cos and sin [positions, head_dim / 2] of position * theta^(-2 i / head_dim) (Su et al. 2021, arXiv 2104.09864, eq.
+/// 15), rounded where transformers' LlamaRotaryEmbedding rounds in float32: the frequency, then the angle, then cosine
+/// and sine.
+struct RopeTable {
+  Tensor<float, 2> cos, sin;
+
+  RopeTable() = default;
+  /// Throws unless head_dim is even and positive, and theta positive.
+  RopeTable(Index positions, Index head_dim, double theta) {
+    require(head_dim > 0 && head_dim % 2 == 0, "rope: head_dim must be even and positive, not ", head_dim);
+    require(theta > 0, "rope: theta must be positive, not ", theta);
+    const Index half = head_dim / 2;
+    cos = Tensor<float, 2>(Shape{positions, half});
+    sin = Tensor<float, 2>(Shape{positions, half});
+    Tensor<float, 1> frequency(Shape{half});
+    for (Index i = 0; i < half; ++i) {
+      const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
+      frequency.data()[i] = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
+    }
+    detail::for_rows(positions, half * 8, [&](Index begin, Index end) {
+      for (Index p = begin; p < end; ++p)
+        for (Index i = 0; i < half; ++i) {
+          const double angle = static_cast<double>(static_cast<float>(p) * frequency.data()[i]);
+          cos(p, i) = static_cast<float>(std::cos(angle));
+          sin(p, i) = static_cast<float>(std::sin(angle));
+        }
+    });
+  }
+
+  Index positions() const { return cos.shape()[0]; }
+  Index head_dim() const { return 2 * cos.shape()[1]; }
+};
+
+namespace reference {
+
+/// Rotates each pair (x[i], x[i + half]) of each head of row r by the angle of position first + r, backwards if
+/// `inverse`.
+template <class T>
+void rope(TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse = false) {
+  const Index half = table.head_dim() / 2;
+  for (Index r = 0; r < x.rows(); ++r)
+    for (Index h = 0; h < x.shape[1]; h += 2 * half)
+      for (Index i = 0; i < half; ++i) {
+        const T c = table.cos(first + r, i), s = inverse ? -table.sin(first + r, i) : table.sin(first + r, i);
+        const T left = x(r, h + i), right = x(r, h + half + i);
+        x(r, h + i) = left * c - right * s;
+        x(r, h + half + i) = right * c + left * s;
+      }
+}
+
+}  // namespace reference
+
+namespace detail {
+
+template <class T>
+void rotate(const char* op, TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse) {
+  require(
+      first >= 0 && first + x.rows() <= table.positions() && table.head_dim() > 0 && x.shape[1] % table.head_dim() == 0,
+      op, ": x ", x.shape, " from position ", first, " does not match a table of ", table.positions(),
+      " positions and head_dim ", table.head_dim());
+  if constexpr (!vectorised<T>) {
+    reference::rope(x, table, first, inverse);
+  } else {
+    const Index half = table.head_dim() / 2;
+    const simd::Batch direction(inverse ? -1.f : 1.f);
+    for_rows(x.rows(), x.shape[1], [&](Index begin, Index end) {
+      for (Index r = begin; r < end; ++r) {
+        const float *cos = &table.cos(first + r, 0), *sin = &table.sin(first + r, 0);
+        for (float* head = x.row(r); head < x.row(r) + x.shape[1]; head += 2 * half)
+          for (Index i = 0; i < half; i += simd::width) {
+            const Index lanes = std::min(simd::width, half - i);
+            const auto c = simd::load(cos + i, lanes), s = simd::load(sin + i, lanes) * direction;
+            const auto left = simd::load(head + i, lanes), right = simd::load(head + half + i, lanes);
+            simd::store(simd::multiply_add(left, c, -(right * s)), head + i, lanes);
+            simd::store(simd::multiply_add(right, c, left * s), head + half + i, lanes);
+          }
+      }
+    });
+  }
+}
+
+}  // namespace detail
+
+/// Rotates x [T, heads * head_dim] in place, row r standing at position first + r: x cos + rotate_half(x) sin, as
+/// transformers' apply_rotary_pos_emb. x may be columns of a wider tensor. Error against exact arithmetic on the
+/// table's values: at most 2 eps32 (|left| + |right|). Throws when a position is beyond the table or the heads do not
+/// fill the row.
+template <class T>
+void rope(TensorView<T, 2> x, const RopeTable& table, Index first = 0) {
+  detail::rotate("rope", x, table, first, false);
+}
+
+/// As above, row r standing at positions[r].
+template <class T>
+void rope(TensorView<T, 2> x, const RopeTable& table, std::span<const Index> positions) {
+  require(std::ssize(positions) == x.rows(), "rope: x ", x.shape, " does not match ", positions.size(), " positions");
+  for (Index r = 0; r < x.rows(); ++r)
+    detail::rotate("rope", x.slice(r, r + 1), table, positions[static_cast<std::size_t>(r)], false);
+}
+
+/// dx of y = rope(x, table, first), in place on dy: the rotation backwards.
+template <class T>
+void rope_backward(TensorView<T, 2> dy, const RopeTable& table, Index first = 0) {
+  detail::rotate("rope_backward", dy, table, first, true);
+}
+
+}  // namespace janusflow
