@@ -207,7 +207,7 @@ def processor_cases(tokenizer):
     from transformers import LlamaTokenizerFast
 
     tags = ["<image_placeholder>", GEN, "<image_beg>", "<image_end>"]
-    prompts = ["User: A cat\n\nAssistant:" + GEN, "You see.\n\nUser: <image_placeholder>\nWhat <image_placeholder> is it?\n\nAssistant:", "x"]
+    prompts = ["User: A cat\n\nAssistant:" + GEN, "You see.\n\nUser: <image_placeholder>\nWhat <image_placeholder> is it?\n\nAssistant:", f"x {BOS}y <unk> <left>", f"x {GEN} y"]
     added = {i: {k: getattr(a, k) for k in ("content", "lstrip", "normalized", "rstrip", "single_word", "special")}
              for i, a in tokenizer.get_added_tokens_decoder().items()}
     names = {"bos_token": BOS, "eos_token": EOS}
@@ -218,6 +218,9 @@ def processor_cases(tokenizer):
         ({**as_dict, "unk_token": None, "added_tokens_decoder": added, "add_bos_token": False}, {}),
         ({**names, "unk_token": None, "add_eos_token": True}, {}), ({**names, "unk_token": None, "added_tokens_decoder": changed}, {}),
         ({"unk_token": None}, {**names, "additional_special_tokens": [GEN, "<extra>"], "pad_token": "<pad>"}),
+        ({**as_dict, "unk_token": None, "bos_token": {**as_dict["bos_token"], "lstrip": True, "normalized": False}}, {}),
+        ({}, {**{k: {"content": v, "lstrip": True, "normalized": True, "rstrip": False, "single_word": False} for k, v in names.items()},
+              "additional_special_tokens": [{"content": GEN, "lstrip": True, "normalized": False, "rstrip": False, "single_word": False}]}),
         ({**names, "unk_token": "<image_end>", "additional_special_tokens": ["<image_beg>"]}, {}),
     ]
     cases = []

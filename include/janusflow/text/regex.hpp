@@ -225,7 +225,7 @@ class Regex {
 
    private:
     /// Steps that one search may take from one starting point before it is given up: no pattern can hang the program.
-    static constexpr std::uint32_t step_limit = 1'000'000;
+    static constexpr std::uint32_t step_limit = 10'000'000;
 
     std::shared_ptr<pcre2_code_8> code_;
     std::unique_ptr<pcre2_match_data_8, decltype(&pcre2_match_data_free_8)> data_;

@@ -79,6 +79,8 @@ class Tokenizer {
     const auto* token = definition_.vocabulary.id_to_token(id);
     return token ? std::optional<std::string_view>(*token) : std::nullopt;
   }
+  /// Whether `token` is one of those looked for in the raw text.
+  bool is_added(std::string_view token) const { return definition_.vocabulary.added.find(token) != nullptr; }
   /// Number of tokens, added ones included.
   std::size_t vocab_size() const { return definition_.vocabulary.size(); }
 
