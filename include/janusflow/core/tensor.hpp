@@ -199,9 +199,13 @@ void transform_numbers(Index n, T* out, F f, const In*... x) {
 
 /// y += x, element by element; the shapes must agree.
 template <class T, int R>
-Tensor<T, R>& operator+=(Tensor<T, R>& y, TensorView<const std::type_identity_t<T>, R> x) {
-  require(y.shape() == x.shape && x.contiguous(), "add: ", y.shape(), " does not match ", x.shape);
-  detail::transform_numbers(y.size(), y.data(), std::plus<T>(), y.data(), x.data);
+Tensor<T, R>& operator+=(Tensor<T, R>& y, std::type_identity_t<TensorView<const T, R>> x) {
+  require(y.shape() == x.shape, "add: ", y.shape(), " does not match ", x.shape);
+  const Index n = x.contiguous() ? y.size() : x.shape.last();
+  for (Index begin = 0, row = 0; begin < y.size(); begin += n, ++row) {
+    T* out = y.data() + begin;
+    detail::transform_numbers(n, out, std::plus<T>(), out, x.row(row));
+  }
   return y;
 }
 
