@@ -57,7 +57,7 @@ TEST_CASE("the velocity is w v_c - (w - 1) v_u, in float and to the bit") {
 
 TEST_CASE("weight 1 is the conditional velocity, and the other one is not computed") {
   int both = 0, alone = 0;
-  auto velocity = guided(CountingPair{&both, &alone}, 1);
+  const auto velocity = guided(CountingPair{&both, &alone}, 1);
   CHECK(velocity(2.0, 0.5) == -1.5);
   CHECK(both == 0);
   CHECK(alone == 1);
@@ -102,7 +102,7 @@ TEST_CASE("the weight may be any function of the time; it must be finite where i
 TEST_CASE("a pair may be held by reference, and wrappers compose") {
   int both = 0, alone = 0;
   CountingPair pair{&both, &alone};
-  auto slow = [velocity = guided(std::ref(pair), 2.0)](double z, double t) mutable { return 0.5 * velocity(z, t); };
+  const auto slow = [velocity = guided(std::ref(pair), 2.0)](double z, double t) { return 0.5 * velocity(z, t); };
   CHECK(slow(1.0, 0.0) == 0.5 * (2 * -1 - 3));
   CHECK(both == 1);
   auto inside = guided(std::ref(pair), 1.0);

@@ -31,7 +31,7 @@ class Guided {
   Guided(Pair pair, Weight weight) : pair_(std::move(pair)), weight_(std::move(weight)) {}
 
   template <class Z>
-  Z operator()(const Z& z, double t) {
+  Z operator()(const Z& z, double t) const {
     const double w = weight_at(t);
     require(std::isfinite(w), "guided: the guidance weight is ", w, " at t = ", t);
     if (w == 1) {
@@ -47,7 +47,7 @@ class Guided {
   }
 
  private:
-  double weight_at(double t) {
+  double weight_at(double t) const {
     if constexpr (std::is_convertible_v<Weight, double>) {
       return static_cast<double>(weight_);
     } else {
@@ -55,8 +55,8 @@ class Guided {
     }
   }
 
-  Pair pair_;
-  Weight weight_;
+  mutable Pair pair_;  // may have a memory, such as a cache; asking for a velocity is const all the same
+  mutable Weight weight_;
 };
 
 /// Guides by a pair of velocities that are computed together, conditional and unconditional rows in one product.
@@ -74,15 +74,15 @@ auto guided(Pair pair, Weight weight) {
 /// Two separate velocities as a pair; made by guided(conditional, unconditional, weight).
 template <class Conditional, class Unconditional>
 struct SeparateBranches {
-  Conditional conditional;
-  Unconditional unconditional;
+  mutable Conditional conditional;
+  mutable Unconditional unconditional;
 
   template <class Z>
-  std::pair<Z, Z> operator()(const Z& z, double t) {
+  std::pair<Z, Z> operator()(const Z& z, double t) const {
     return {Z(conditional(z, t)), Z(unconditional(z, t))};
   }
   template <class Z>
-  Z operator()(const Z& z, double t, ConditionalOnly) {
+  Z operator()(const Z& z, double t, ConditionalOnly) const {
     return Z(conditional(z, t));
   }
 };
