@@ -34,27 +34,6 @@ struct StbFree {
 };
 using StbPixels = std::unique_ptr<stb::stbi_uc, StbFree>;
 
-/// stb's inverse transform computes in int, which coefficients that no picture has would overflow. In a true picture's
-/// block their absolute values sum to at most 16384 (Parseval: 8-bit samples and quantisation steps of at most 255
-/// bound the norm by 2048); sums above twice that are damage, and become a grey block.
-inline void bounded_inverse_transform(stb::stbi_uc* out, int stride, short data[64]) {
-  int sum = 0;
-  for (int i = 0; i < 64; ++i) sum += std::abs(static_cast<int>(data[i]));
-  if (sum > 32768) std::fill_n(data, 64, short{0});
-  stb::stbi__idct_block(out, stride, data);
-}
-
-/// stbi__jpeg_load with that transform, and with memory that is zero from the start (a damaged file may refer to tables
-/// that it never gave).
-inline StbPixels decode_jpeg(stb::stbi__context& context, int& width, int& height) {
-  const std::unique_ptr<stb::stbi__jpeg> jpeg(new stb::stbi__jpeg());
-  jpeg->s = &context;
-  stb::stbi__setup_jpeg(jpeg.get());
-  jpeg->idct_block_kernel = bounded_inverse_transform;
-  int channels = 0;
-  return StbPixels(stb::load_jpeg_image(jpeg.get(), &width, &height, &channels, 3));
-}
-
 }  // namespace detail
 
 /// Decodes a PNG or JPEG file that lies in memory, to what PIL's open(...).convert("RGB") gives: grey becomes three
@@ -65,7 +44,7 @@ inline Picture decode_picture(std::span<const std::byte> file, const std::string
                               Index pixel_limit = max_picture_pixels) {
   require(file.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()), name,
           " is too large for a picture file");
-  const PictureFormat format = check_picture_file(file, name);
+  check_picture_file(file, name);
   const auto* bytes = reinterpret_cast<const detail::stb::stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
   const auto refuse = [&] {
@@ -76,11 +55,7 @@ inline Picture decode_picture(std::span<const std::byte> file, const std::string
   if (!detail::stb::stbi_info_from_memory(bytes, size, &width, &height, &channels)) refuse();
   require(width > 0 && height > 0 && Index{height} <= pixel_limit / width, name, ": ", width, " x ", height,
           " pixels are more than the limit of ", pixel_limit);
-  detail::stb::stbi__context context;
-  detail::stb::stbi__start_mem(&context, bytes, size);
-  const detail::StbPixels pixels(format == PictureFormat::jpeg ? detail::decode_jpeg(context, width, height)
-                                                               : detail::StbPixels(detail::stb::stbi_load_from_memory(
-                                                                     bytes, size, &width, &height, &channels, 3)));
+  const detail::StbPixels pixels(detail::stb::stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
   if (!pixels) refuse();
   return Picture(TensorView<const std::uint8_t, 3>(pixels.get(), Shape<3>{{height, width, 3}}));
 }

@@ -72,8 +72,8 @@ inline std::string old_attention_key(std::string key) {
   return key;
 }
 
-/// Fills every parameter of `module` from the tensor of its key, prefix + name (or that key's old name). Throws Error naming the
-/// key when a tensor is missing, has another shape or type than the module's, or holds NaN or infinity.
+/// Fills every parameter of `module` from the tensor of its key, prefix + name (or that key's old name). Throws Error
+/// naming the key when a tensor is missing, has another shape or type than the module's, or holds NaN or infinity.
 template <class M>
 void load(M& module, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& prefix = "") {
   for_each_parameter(

@@ -29,8 +29,6 @@ inline std::uint32_t crc32(std::span<const std::byte> bytes) {
   return ~crc;
 }
 
-enum class PictureFormat { png, jpeg };
-
 namespace detail {
 
 inline std::uint32_t big_endian(std::span<const std::byte> bytes, std::size_t at, int count) {
@@ -59,6 +57,19 @@ inline void check_png(std::span<const std::byte> bytes, const std::string& name)
   }
 }
 
+/// The Huffman tables of a DHT segment's content: each a byte, 16 counts of codes by length, and that many symbols. A
+/// table holds at most 256 codes; stb_image before 2.28 does not check this and writes past its arrays.
+inline void check_huffman_tables(std::span<const std::byte> content, const std::string& name) {
+  while (!content.empty()) {
+    require(content.size() >= 17, name, " is damaged: a Huffman table of the JPEG file is cut off");
+    std::size_t codes = 0;
+    for (std::size_t i = 1; i <= 16; ++i) codes += static_cast<std::size_t>(content[i]);
+    require(codes <= 256, name, " is damaged: a Huffman table of the JPEG file has ", codes, " codes, more than 256");
+    require(content.size() - 17 >= codes, name, " is damaged: a Huffman table of the JPEG file is cut off");
+    content = content.subspan(17 + codes);
+  }
+}
+
 /// Follows the segments to the end marker: the decoder would fill what is missing of a cut-off file with grey.
 inline void check_jpeg(std::span<const std::byte> bytes, const std::string& name) {
   const auto marker_at = [&](std::size_t at) { return at + 1 < bytes.size() && bytes[at] == std::byte{0xff}; };
@@ -80,6 +91,7 @@ inline void check_jpeg(std::span<const std::byte> bytes, const std::string& name
       const std::size_t length = big_endian(bytes, at + 2, 2);
       require(length >= 2 && length <= bytes.size() - at - 2, name, " is cut off: a JPEG segment of ", length,
               " bytes does not fit into the file");
+      if (code == 0xc4) check_huffman_tables(bytes.subspan(at + 4, length - 2), name);
       scan = scan || code == 0xda;
       at += 2 + length;
     }
@@ -91,18 +103,14 @@ inline void check_jpeg(std::span<const std::byte> bytes, const std::string& name
 
 /// Tells PNG from JPEG by the first bytes and checks that the file is complete (and, for PNG, its check sums). Throws
 /// Error, its sentence beginning with `name`.
-inline PictureFormat check_picture_file(std::span<const std::byte> bytes, const std::string& name) {
+inline void check_picture_file(std::span<const std::byte> bytes, const std::string& name) {
   const auto begins_with = [&](std::string_view signature) {
     return bytes.size() >= signature.size() && std::memcmp(bytes.data(), signature.data(), signature.size()) == 0;
   };
   require(!bytes.empty(), name, " is empty");
-  if (begins_with("\x89PNG\r\n\x1a\n")) {
-    detail::check_png(bytes, name);
-    return PictureFormat::png;
-  }
+  if (begins_with("\x89PNG\r\n\x1a\n")) return detail::check_png(bytes, name);
   require(begins_with("\xff\xd8"), name, " is neither a PNG nor a JPEG file");
   detail::check_jpeg(bytes, name);
-  return PictureFormat::jpeg;
 }
 
 }  // namespace janusflow

@@ -30,9 +30,17 @@
 #pragma push_macro("STBIDEF")
 #pragma push_macro("STBIWDEF")
 #pragma push_macro("STBI_ASSERT")
+#pragma push_macro("STBI_MALLOC")
+#pragma push_macro("STBI_REALLOC")
+#pragma push_macro("STBI_REALLOC_SIZED")
+#pragma push_macro("STBI_FREE")
 #undef STBIDEF
 #undef STBIWDEF
 #undef STBI_ASSERT
+#undef STBI_MALLOC
+#undef STBI_REALLOC
+#undef STBI_REALLOC_SIZED
+#undef STBI_FREE
 #undef stbi__err
 
 #define STB_IMAGE_STATIC
@@ -44,14 +52,32 @@
 #define STBI_NO_HDR
 #define STBI_NO_SIMD  // one result on every machine
 #define STBI_ASSERT(x) ((x) ? (void)0 : ::janusflow::fail("picture: not a picture that can be decoded"))
+// A damaged file may refer to tables that it never gave: they are zero, not what was in memory before.
+#define STBI_MALLOC(size) calloc(1, size)
+#define STBI_REALLOC(block, size) realloc(block, size)
+#define STBI_FREE(block) free(block)
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
 
+// The coefficients of a damaged JPEG overflow stb_image's int arithmetic. Each sum only ever becomes a sample, clamped
+// to a byte, so wrapping around does no harm: gcc is told to wrap, and clang not to report (it has no such switch
+// inside a file).
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((no_sanitize("signed-integer-overflow", "shift"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("wrapv")
+#endif
 namespace janusflow::detail::stb {
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
 }  // namespace janusflow::detail::stb
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
 
 #undef STB_IMAGE_STATIC
 #undef STB_IMAGE_IMPLEMENTATION
@@ -76,6 +102,10 @@ namespace janusflow::detail::stb {
 #pragma pop_macro("STBIDEF")
 #pragma pop_macro("STBIWDEF")
 #pragma pop_macro("STBI_ASSERT")
+#pragma pop_macro("STBI_MALLOC")
+#pragma pop_macro("STBI_REALLOC")
+#pragma pop_macro("STBI_REALLOC_SIZED")
+#pragma pop_macro("STBI_FREE")
 #if defined(JANUSFLOW_RESTORE_STB_IMAGE)
 #define STBI_INCLUDE_STB_IMAGE_H
 #undef JANUSFLOW_RESTORE_STB_IMAGE
