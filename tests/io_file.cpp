@@ -1,0 +1,89 @@
+// Files: whole, mapped, atomically written.
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <numeric>
+#include <stdexcept>
+
+#include "io_testing.hpp"
+#include "janusflow/io/file.hpp"
+
+using namespace janusflow;
+using namespace io_testing;
+
+TEST_CASE("a file is read whole, and not above its limit") {
+  const Folder folder;
+  const auto path = folder.write("a", std::string("x\0y\n", 4));
+  CHECK(read_file(path, 4) == std::string("x\0y\n", 4));
+  CHECK(error_of([&] { read_file(path, 3); }) == "cannot read " + path.string() + ": 4 bytes are more than the limit of 3");
+  CHECK(error_of([&] { read_file(folder / "b", 3); }) == "cannot read " + (folder / "b").string() + ": no such file");
+  CHECK(error_of([&] { read_file(folder.path(), 3); }) ==
+        "cannot read " + folder.path().string() + ": it is a directory, not a file");
+  CHECK(contains(error_of([&] { read_file("/dev/zero", 3); }), "not a regular file"));
+}
+
+TEST_CASE("a file appears complete or not at all") {
+  const Folder folder;
+  const auto path = folder.write("a", "old");
+  SUBCASE("complete") {
+    write_file(path, "new");
+    CHECK(read_file(path, 10) == "new");
+  }
+  SUBCASE("an exception leaves the old one") {
+    CHECK_THROWS_AS(write_atomically(path,
+                                     [](AtomicFile& file) {
+                                       file.write("half");
+                                       throw std::runtime_error("stopped");
+                                     }),
+                    std::runtime_error);
+    CHECK(read_file(path, 10) == "old");
+  }
+  SUBCASE("without commit nothing is written") {
+    { AtomicFile(path).write("half"); }
+    CHECK(read_file(path, 10) == "old");
+  }
+  const auto files = std::distance(std::filesystem::directory_iterator(folder.path()), {});
+  CHECK(files == 1);  // nothing temporary is left
+}
+
+TEST_CASE("what cannot be written is said in one sentence") {
+  const Folder folder;
+  CHECK(contains(error_of([&] { write_file(folder / "no/such/folder", "x"); }), "No such file or directory"));
+  CHECK(contains(error_of([&] { write_file(folder.path(), "x"); }), "it is a directory"));
+  CHECK(contains(error_of([&] { write_file("/dev/null", "x"); }), "it is not a regular file"));
+}
+
+TEST_CASE("a full disk is reported and leaves nothing behind") {
+  // A limit on the size of files stands in for the full disk: writing fails in the same call, with another code.
+  const Folder folder;
+  rlimit before;
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto ignored = signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{1 << 16, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const auto sentence = error_of([&] { write_file(folder / "big", std::string(1 << 20, 'x')); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, ignored);
+  CHECK(sentence == "cannot write " + (folder / "big").string() + ": File too large");
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("a mapped file shows its bytes, before and after its pages were released") {
+  const Folder folder;
+  std::string content(100'000, '\0');
+  std::iota(content.begin(), content.end(), '\0');
+  const MappedFile file(folder.write("a", content));
+  const auto text = [&] {
+    return std::string_view(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  };
+  CHECK(text() == content);
+  file.release(0, content.size());
+  CHECK(text() == content);
+  file.release(5000, 3);
+  file.release(99'999, ~std::size_t{0});
+  file.release(200'000, 7);
+  CHECK(text() == content);
+  CHECK(MappedFile(folder.write("empty", "")).bytes().empty());
+  CHECK(contains(error_of([&] { MappedFile(folder / "b"); }), "no such file"));
+  CHECK(contains(error_of([&] { MappedFile(folder.path()); }), "it is a directory, not a file"));
+}
