@@ -49,18 +49,20 @@ Z add_scaled(const Z& z, double factor, const Z& v) {
   return Z(z + product);
 }
 
-/// factor * v + factors_and_vs..., summed from left to right.
+/// sum + factor * v + ..., from left to right.
 template <class Z>
-Z combine(double factor, const Z& v) {
-  return scaled(v, factor);
+Z add_to(Z sum) {
+  return sum;
 }
 template <class Z, class... Rest>
-Z combine(double factor, const Z& v, double next_factor, const Z& next_v, const Rest&... rest) {
-  if constexpr (sizeof...(Rest) == 0) {
-    return add_scaled(scaled(v, factor), next_factor, next_v);
-  } else {
-    return combine(1.0, add_scaled(scaled(v, factor), next_factor, next_v), rest...);
-  }
+Z add_to(const Z& sum, double factor, const Z& v, const Rest&... factors_and_vs) {
+  return add_to(add_scaled(sum, factor, v), factors_and_vs...);
+}
+
+/// factor * v + ..., from left to right.
+template <class Z, class... Rest>
+Z combine(double factor, const Z& v, const Rest&... factors_and_vs) {
+  return add_to(scaled(v, factor), factors_and_vs...);
 }
 
 template <class T>
