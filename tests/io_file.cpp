@@ -15,7 +15,8 @@ TEST_CASE("a file is read whole, and not above its limit") {
   const Folder folder;
   const auto path = folder.write("a", std::string("x\0y\n", 4));
   CHECK(read_file(path, 4) == std::string("x\0y\n", 4));
-  CHECK(error_of([&] { read_file(path, 3); }) == "cannot read " + path.string() + ": 4 bytes are more than the limit of 3");
+  CHECK(error_of([&] { read_file(path, 3); }) ==
+        "cannot read " + path.string() + ": 4 bytes are more than the limit of 3");
   CHECK(error_of([&] { read_file(folder / "b", 3); }) == "cannot read " + (folder / "b").string() + ": no such file");
   CHECK(error_of([&] { read_file(folder.path(), 3); }) ==
         "cannot read " + folder.path().string() + ": it is a directory, not a file");

@@ -17,7 +17,8 @@ namespace io_testing {
 /// A new empty folder, removed at the end with all it holds.
 class Folder {
  public:
-  Folder() : path_(std::filesystem::temp_directory_path() / ("janusflow_io_" + std::to_string(std::random_device{}()))) {
+  Folder()
+      : path_(std::filesystem::temp_directory_path() / ("janusflow_io_" + std::to_string(std::random_device{}()))) {
     std::filesystem::create_directory(path_);
   }
   Folder(const Folder&) = delete;

@@ -47,16 +47,13 @@ inline Picture decode_picture(std::span<const std::byte> file, const std::string
   check_picture_file(file, name);
   const auto* bytes = reinterpret_cast<const detail::stb::stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
-  const auto refuse = [&] {
-    const char* reason = detail::stb::stbi_failure_reason();
-    fail(name, " cannot be decoded: ", reason ? reason : "damaged");
-  };
   int width = 0, height = 0, channels = 0;
-  if (!detail::stb::stbi_info_from_memory(bytes, size, &width, &height, &channels)) refuse();
+  require(detail::stb::stbi_info_from_memory(bytes, size, &width, &height, &channels), name,
+          " cannot be decoded: its header is damaged, or of a kind that is not read");
   require(width > 0 && height > 0 && Index{height} <= pixel_limit / width, name, ": ", width, " x ", height,
           " pixels are more than the limit of ", pixel_limit);
   const detail::StbPixels pixels(detail::stb::stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
-  if (!pixels) refuse();
+  require(pixels != nullptr, name, " cannot be decoded: ", detail::stb::stbi_failure_reason());
   return Picture(TensorView<const std::uint8_t, 3>(pixels.get(), Shape<3>{{height, width, 3}}));
 }
 
