@@ -97,6 +97,7 @@ Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tenso
   const Index height = (input.shape[1] + geometry.top + geometry.bottom - kernel) / geometry.stride + 1;
   const Index width = (input.shape[2] + geometry.left + geometry.right - kernel) / geometry.stride + 1;
   Tensor<float, 4> y(Shape{input.shape[0], height, width, channels});
+  detail::require_fits(after, input.shape[0] * height * width, channels);
 
   const PackedMatrix<Dot>& matrix = weight.matrix();
   const PanelPairs<Dot> pairs{matrix};

@@ -21,7 +21,7 @@ struct Gelu {
 struct Silu {
   simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return simd::silu(y); }
 };
-/// y + x, the residual connection; x has y's shape.
+/// y + x, the residual connection; x has y's rows and columns.
 template <class X>
 struct Add {
   const X& x;
@@ -34,6 +34,16 @@ template <class X>
 Add(const X&) -> Add<X>;
 
 namespace detail {
+
+/// Throws unless what `after` reads has the product's rows and columns.
+template <class After>
+void require_fits(const After&, Index, Index) {}
+template <class X>
+void require_fits(const Add<X>& after, Index rows, Index columns) {
+  const auto x = after.x.view();
+  require(x.rows() == rows && x.shape.last() == columns, "add: ", x.shape, " does not match the product ",
+          Shape{rows, columns});
+}
 
 /// Epilogue that writes after(tile + bias) to y's rows.
 template <class After>
@@ -65,6 +75,7 @@ void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, con
           Shape{weight.out_features(), weight.in_features()});
   require(bias.empty() || bias.size() == weight.out_features(), "linear: bias ", bias.shape(), " does not match weight ",
           Shape{weight.out_features(), weight.in_features()});
+  require_fits(after, x.rows(), weight.out_features());
   gemm<Dot>(x, PanelPairs<Dot>{weight},
             StoreTile<After>{y, stride, weight.out_features(), bias.empty() ? nullptr : bias.data(), after});
 }
@@ -73,7 +84,8 @@ void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, con
 
 /// y [..., out] = after(x [..., in] . weightT [out, in] + bias [out]); an empty bias is none. Products and sums in the weight's dot
 /// policy: each element one float32 sum in the order of `in`, so that a row's result depends on that row alone.
-/// Error against exact arithmetic: at most (in + 1) eps32 sum |x w| (float32); bfloat16 adds 2^-8 sum |x w| for its rounding of x.
+/// Error against exact arithmetic, before `after`: at most (in + 1) eps32 (sum |x w| + |bias|), eps32 = 2^-24; bfloat16 adds 2^-8
+/// sum |x w| for its rounding of x. Throws Error where shapes do not fit together or the weight has no values.
 template <TensorLike X, class Dot, class After = Identity>
 Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {},
                               After after = {}) {
