@@ -3,21 +3,31 @@ set(prefix "${CMAKE_CURRENT_BINARY_DIR}/installed")
 add_test(NAME install COMMAND "${CMAKE_COMMAND}" --install "${CMAKE_BINARY_DIR}" --prefix "${prefix}")
 set_tests_properties(install PROPERTIES LABELS package FIXTURES_SETUP installed)
 
-# add_consumer(<name> <source folder> [setting...]): configures, builds and runs a project of its own.
+# add_consumer(<name> <source folder> [setting of CMake...] [RUN <program> <argument>...]): configures, builds and runs a project.
 function(add_consumer name source)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" RUN)
   add_test(NAME consumer_${name}
            COMMAND "${CMAKE_CTEST_COMMAND}" --build-and-test "${source}" "${CMAKE_CURRENT_BINARY_DIR}/consumer_${name}"
                    --build-generator "${CMAKE_GENERATOR}" --build-options "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}"
-                   "-DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER}" -DCMAKE_CXX_FLAGS=-Werror ${ARGN}
-                   --test-command consumer)
+                   "-DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER}" -DCMAKE_CXX_FLAGS=-Werror ${arg_UNPARSED_ARGUMENTS}
+                   --test-command ${arg_RUN})
   set_tests_properties(consumer_${name} PROPERTIES LABELS package FIXTURES_REQUIRED installed)
 endfunction()
 
 set(source "${CMAKE_CURRENT_SOURCE_DIR}/consumer")
-add_consumer(find_package ${source} -DHOW=find_package -DVERSION=${PROJECT_VERSION} "-DCMAKE_PREFIX_PATH=${prefix}")
-add_consumer(find_package_core ${source} -DHOW=find_package -DCOMPONENTS=core "-DCMAKE_PREFIX_PATH=${prefix}"
-             -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON)
-add_consumer(add_subdirectory ${source} -DHOW=add_subdirectory "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}")
-add_consumer(add_subdirectory_core ${source} -DHOW=add_subdirectory "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}" -DJANUSFLOW_CORE_ONLY=ON
-             -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON)
-add_consumer(fetch_content ${source} -DHOW=fetch_content "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}")
+set(installed -DHOW=find_package -DVERSION=${PROJECT_VERSION} "-DCMAKE_PREFIX_PATH=${prefix}")
+set(no_json -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON)
+add_consumer(find_package ${source} ${installed} RUN consumer)
+add_consumer(find_package_core ${source} ${installed} -DCOMPONENTS=core ${no_json} RUN consumer)
+add_consumer(add_subdirectory ${source} -DHOW=add_subdirectory "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}" RUN consumer)
+add_consumer(add_subdirectory_core ${source} -DHOW=add_subdirectory "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}"
+             -DJANUSFLOW_CORE_ONLY=ON ${no_json} RUN consumer)
+add_consumer(fetch_content ${source} -DHOW=fetch_content "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}" RUN consumer)
+
+set(emoji "${PROJECT_SOURCE_DIR}/examples/models/emoji")
+if(EXISTS "${emoji}/config.json")
+  add_consumer(embed "${PROJECT_SOURCE_DIR}/examples/embed" "-DCMAKE_PREFIX_PATH=${prefix}"
+               RUN embed "${emoji}" "red apple" "${CMAKE_CURRENT_BINARY_DIR}/embed.png")
+else()
+  message(STATUS "janusflow: the test of examples/embed is left out: there is no model in examples/models/emoji")
+endif()
