@@ -32,7 +32,7 @@ struct TextToImageRequest {
 struct TextToImageProgress {
   std::size_t step, total_steps;  // total_steps is 0 where the solver chooses its steps
   double t;                       // reached, in (0, 1]
-  /// The latents reached, [B, h, w, Z].
+  /// The latents reached, [B, h, w, Z] (of one picture after the other where the solver chooses its steps).
   const Tensor<float, 4>& latents;
   /// The pictures that the present velocity leads to: z + (1 - t) v, decoded. Costs as much as the final decoding.
   std::function<std::vector<Tensor<std::uint8_t, 3>>()> preview;
@@ -89,15 +89,7 @@ class TextToImage {
     result.prompt_seconds = prompt_watch.seconds();
 
     const Stopwatch flow_watch;
-    const Rows with_guidance = rows(request, conditional, negative, true), without = rows(request, conditional, negative, false);
-    const Velocities velocities{*this, with_guidance, without};
-    const auto velocity_field = guided(
-        velocities, GuidanceInterval{request.guidance_scale, request.guidance_begin, request.guidance_end});
-    const auto grid = is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : uniform_grid(request.num_inference_steps);
-    auto flow = integrate(request.solver, velocity_field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
-      if (!observer) return true;
-      return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data()); }});
-    });
+    auto flow = flow_from(std::move(z), request, conditional, negative, observer);
     result.flow_seconds = flow_watch.seconds();
     result.latents = channels_first(flow.z);
     result.evaluations = flow.evaluations;
@@ -122,6 +114,41 @@ class TextToImage {
     std::vector<Index> picture_of;
     std::vector<SequenceContext> sequences;
   };
+
+  /// Carries the noise of all pictures to latents. An adaptive solver measures its error over the whole state and chooses the
+  /// steps by it: there every picture flows alone, so that it does not depend on its company.
+  FlowResult<Tensor<float, 4>> flow_from(Tensor<float, 4> z, const TextToImageRequest& request, const std::vector<Row>& conditional,
+                                         const std::optional<Row>& negative, const TextToImageObserver& observer) const {
+    const Index pictures = z.shape()[0];
+    if (!is_adaptive(request.solver)) return flow_together(std::move(z), 0, request, conditional, negative, observer);
+    FlowResult<Tensor<float, 4>> all{Tensor<float, 4>(z.shape()), 1.0, true, 0, 0};
+    const TensorView<const float, 4> noise = z;
+    for (Index i = 0; i < pictures && all.finished; ++i) {
+      const auto one = flow_together(Tensor<float, 4>(noise.slice(i, i + 1)), i, request, conditional, negative, observer);
+      std::copy(one.z.begin(), one.z.end(), all.z.data() + i * one.z.size());
+      all.finished = one.finished;
+      all.t = one.t;
+      all.steps += one.steps;
+      all.evaluations += one.evaluations;
+    }
+    return all;
+  }
+
+  /// The same for the pictures from `first` on, as one state.
+  FlowResult<Tensor<float, 4>> flow_together(Tensor<float, 4> z, Index first, const TextToImageRequest& request,
+                                             const std::vector<Row>& conditional, const std::optional<Row>& negative,
+                                             const TextToImageObserver& observer) const {
+    const Index count = z.shape()[0];
+    const Rows both = rows(request, first, count, conditional, negative, true);
+    const Rows alone = rows(request, first, count, conditional, negative, false);
+    const auto velocity_field = guided(
+        Velocities{*this, both, alone}, GuidanceInterval{request.guidance_scale, request.guidance_begin, request.guidance_end});
+    const auto grid = is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : uniform_grid(request.num_inference_steps);
+    return integrate(request.solver, velocity_field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
+      if (!observer) return true;
+      return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data()); }});
+    });
+  }
 
   /// The velocity pair that guided() asks for: conditional rows first, then as many unconditional ones.
   struct Velocities {
@@ -200,15 +227,13 @@ class TextToImage {
 
   /// Without a negative prompt the unconditional row sees the first token of its prompt (BOS) alone, from the same place: the
   /// official loop masks the others, and BOS's keys and values do not depend on what follows it.
-  static Rows rows(const TextToImageRequest& request, const std::vector<Row>& prompts, const std::optional<Row>& negative,
-                   bool guidance) {
+  static Rows rows(const TextToImageRequest& request, Index first, Index count, const std::vector<Row>& prompts,
+                   const std::optional<Row>& negative, bool guidance) {
     Rows rows;
-    const Index pictures = std::ssize(prompts) * request.images_per_prompt;
-    for (Index i = 0; i < (guidance ? 2 : 1) * pictures; ++i) {
-      const Index picture = i % pictures;
-      const Row& prompt = prompts[static_cast<std::size_t>(picture / request.images_per_prompt)];
-      rows.picture_of.push_back(picture);
-      if (i < pictures) rows.sequences.push_back({prompt.cache.get(), prompt.length, prompt.length});
+    for (Index i = 0; i < (guidance ? 2 : 1) * count; ++i) {
+      const Row& prompt = prompts[static_cast<std::size_t>((first + i % count) / request.images_per_prompt)];
+      rows.picture_of.push_back(i % count);
+      if (i < count) rows.sequences.push_back({prompt.cache.get(), prompt.length, prompt.length});
       else if (negative) rows.sequences.push_back({negative->cache.get(), negative->length, negative->length});
       else rows.sequences.push_back({prompt.cache.get(), 1, prompt.length});
     }

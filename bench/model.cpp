@@ -1,0 +1,238 @@
+// model: seconds, FLOP/s and memory of JanusFlow's parts at full size, on random weights made in memory.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "janusflow/models/autoencoder_kl.hpp"
+#include "janusflow/models/janusflow.hpp"
+#include "janusflow/nn/random_weights.hpp"
+#include "peak.hpp"
+
+using namespace janusflow;
+
+namespace {
+
+struct Settings {
+  std::string config = "1.3b";
+  std::vector<std::string> precisions{"bf16"}, parts;
+  int threads = physical_cores(), repeat = 3, steps = 30;
+  Index prompt = 30, tokens = 600;
+  std::string output = "md";
+
+  bool wants(const std::string& part) const { return parts.empty() ? part != "picture" : std::ranges::find(parts, part) != parts.end(); }
+};
+
+struct Sizes {
+  JanusFlowConfig model;
+  AutoencoderKLConfig vae;
+  Index latent_side;
+};
+
+Sizes sizes_of(const std::string& name) {
+  Sizes s;
+  LlamaConfig& l = s.model.language;
+  if (name == "1.3b") {
+    l.vocab_size = 102400, l.hidden_size = 2048, l.intermediate_size = 5632, l.num_hidden_layers = 24;
+    l.num_attention_heads = l.num_key_value_heads = 16, l.head_dim = 128, l.max_position_embeddings = 16384;
+    s.model.vision_gen_enc = {.input_channels = 4, .stride = 2, .kernel_size = 2, .padding = 0};
+    s.model.vision_gen_dec = {.in_channels = 768, .out_channels = 4, .block_out_channels = {768}, .upsamples = 1};
+    s.vae.block_out_channels = {128, 256, 512, 512}, s.vae.layers_per_block = 2;
+    s.latent_side = 48;
+  } else {
+    l.vocab_size = 1536, l.hidden_size = 256, l.intermediate_size = 704, l.num_hidden_layers = 6;
+    l.num_attention_heads = l.num_key_value_heads = 4, l.head_dim = 64, l.max_position_embeddings = 1024;
+    s.model.vision_und_enc = {"siglip_tiny_patch16_64", 64, 192, 4, 3, 16, 4.0};
+    s.model.vision_gen_enc = {.input_channels = 12, .stride = 2, .kernel_size = 2, .padding = 0, .block_out_channels = {128}, .hidden_size = 256};
+    s.model.vision_gen_dec = {.in_channels = 128, .out_channels = 12, .block_out_channels = {128}, .upsamples = 1, .hidden_size = 256};
+    s.vae.block_out_channels = {32, 32, 64, 128}, s.vae.layers_per_block = 1, s.vae.latent_channels = 12, s.vae.norm_num_groups = 8;
+    s.latent_side = 8;
+  }
+  return s;
+}
+
+struct Result {
+  std::string name, precision, detail;
+  double seconds = 0;
+  double work = 0;      // FLOP or bytes
+  double of_peak = 0;   // of the peak for that kind of work
+};
+
+double median(std::vector<double> seconds) {
+  std::ranges::nth_element(seconds, seconds.begin() + std::ssize(seconds) / 2);
+  return seconds[seconds.size() / 2];
+}
+
+/// Median seconds of `repeat` calls after one that warms up.
+template <class F>
+double measure(int repeat, F&& f) {
+  f();
+  std::vector<double> seconds;
+  for (int i = 0; i < repeat; ++i) {
+    const Stopwatch watch;
+    f();
+    seconds.push_back(watch.seconds());
+  }
+  return median(seconds);
+}
+
+// FLOP (2 for a multiply-add) that the mathematics of the published sizes asks for: docs/performance.md counts them.
+constexpr double step_flop = 3.003e12, decode_flop = 1.406e12, siglip_flop = 0.381e12, prefill_flop = 1.516e12;
+
+template <class P>
+std::vector<Result> run(const Settings& settings, double peak, double bandwidth) {
+  const Sizes sizes = sizes_of(settings.config);
+  const JanusFlowConfig& c = sizes.model;
+  const bool full = settings.config == "1.3b";
+  const std::string precision = P::Dot::name;
+  std::vector<Result> results;
+  const auto flop_result = [&](std::string name, std::string detail, double seconds, double flop) {
+    results.push_back({std::move(name), precision, std::move(detail), seconds, flop, flop / seconds / peak});
+  };
+  const auto filled = [](Shape<3> shape) {
+    Tensor<float, 3> x(shape);
+    for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i % 257) / 128.0f - 1.0f;
+    return x;
+  };
+
+  if (settings.wants("gemm"))
+    for (const auto& [m, n, k] : {std::array<Index, 3>{1154, 5632, 2048}, {1154, 2048, 5632}, {577, 2048, 2048}}) {
+      PackedMatrix<typename P::Dot> weight(n, k);
+      detail::randomize(weight, detail::RandomPool(1), 1);
+      const auto x = filled({{1, m, k}});
+      const double seconds = measure(5 * settings.repeat, [&] { linear(x, weight); });
+      flop_result("gemm", concat(m, "x", n, "x", k), seconds, 2.0 * static_cast<double>(m * n * k));
+    }
+
+  if (settings.wants("vae_decode")) {
+    AutoencoderDecoder<P> decoder(sizes.vae);
+    randomize(decoder, 3);
+    Tensor<float, 4> z(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
+    const double seconds = measure(settings.repeat, [&] { decoder(z); });
+    flop_result("vae_decode", "", seconds, full ? decode_flop : 0);
+    BufferPool::instance().release();
+  }
+
+  if (settings.wants("siglip")) {
+    SiglipTower<P> tower(c.vision_und_enc);
+    randomize(tower, 4);
+    const Index side = c.vision_und_enc.image_size;
+    Tensor<float, 4> pixels(Shape{Index{1}, side, side, Index{3}}, 0.1f);
+    flop_result("siglip", "", measure(settings.repeat, [&] { tower(pixels); }), full ? siglip_flop : 0);
+    BufferPool::instance().release();
+  }
+
+  if (!settings.wants("picture_step") && !settings.wants("picture") && !settings.wants("prefill") && !settings.wants("decode"))
+    return results;
+  LlamaForCausalLM<P> language(c.language);
+  randomize(language.model, 1);
+  if (settings.wants("prefill")) {
+    const double seconds = measure(settings.repeat, [&] {
+      KeyValueCache cache = language.model.new_cache();
+      const SequenceContext start{&cache, 0, 0};
+      language.model(filled({{1, settings.tokens, c.language.hidden_size}}), {&start, 1}, Remember::yes);
+    });
+    flop_result("prefill", concat(settings.tokens, " tokens"), seconds,
+                full ? prefill_flop * static_cast<double>(settings.tokens) / 600 : 0);
+  }
+  if (settings.wants("decode")) {
+    randomize(language.lm_head, 5);
+    KeyValueCache cache = language.model.new_cache();
+    const SequenceContext start{&cache, 0, 0};
+    language.model(filled({{1, 32, c.language.hidden_size}}), {&start, 1}, Remember::yes);
+    const double seconds = measure(8 * settings.repeat, [&] {
+      const SequenceContext here{&cache, cache.length(), cache.length()};
+      language.lm_head(language.model(filled({{1, 1, c.language.hidden_size}}), {&here, 1}, Remember::yes));
+    });
+    double bytes = 0;  // every weight of the products is read once a token
+    for_each_parameter(language, [&](const std::string&, auto& parameter) {
+      if constexpr (requires { parameter.panels(); })
+        bytes += static_cast<double>(parameter.out_features() * parameter.words()) * sizeof(*parameter.panel(0));
+    });
+    results.push_back({"decode", precision, concat(1 / seconds, " tokens/s"), seconds, bytes, bytes / seconds / bandwidth});
+  }
+  if (settings.wants("picture_step") || settings.wants("picture")) {
+    VelocityHead<P> head(c);
+    randomize(head, 2);
+    KeyValueCache cache = language.model.new_cache();
+    const SequenceContext start{&cache, 0, 0};
+    language.model(filled({{1, settings.prompt, c.language.hidden_size}}), {&start, 1}, Remember::yes);
+    Tensor<float, 4> z(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
+    const std::array<float, 1> time{500.0f};
+    const std::array<Index, 2> picture_of{0, 0};
+    const std::array<SequenceContext, 2> rows{{{&cache, settings.prompt, settings.prompt}, {&cache, 1, settings.prompt}}};
+    const auto step = [&] { velocity(language.model, head, z, time, picture_of, rows); };
+    if (settings.wants("picture_step"))
+      flop_result("picture_step", "two guided rows", measure(settings.repeat, step), full ? step_flop : 0);
+    if (settings.wants("picture")) {
+      AutoencoderDecoder<P> decoder(sizes.vae);
+      randomize(decoder, 3);
+      const Stopwatch watch;
+      for (int i = 0; i < settings.steps; ++i) step();
+      BufferPool::instance().release();
+      decoder(z);
+      flop_result("picture", concat(settings.steps, " steps"), watch.seconds(), full ? settings.steps * step_flop + decode_flop : 0);
+    }
+  }
+  return results;
+}
+
+std::string machine_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Settings settings;
+  CLI::App app{"Measures JanusFlow's parts on random weights made in memory."};
+  app.add_option("--config", settings.config, "sizes")->check(CLI::IsMember({"1.3b", "emoji"}))->capture_default_str();
+  app.add_option("--precision", settings.precisions, "f32, bf16, or both")->check(CLI::IsMember({"f32", "bf16"}))->delimiter(',')->capture_default_str();
+  app.add_option("--only", settings.parts, "parts to measure; all but the whole picture unless given")
+      ->check(CLI::IsMember({"gemm", "picture_step", "picture", "vae_decode", "siglip", "prefill", "decode"}))
+      ->delimiter(',');
+  app.add_option("-t,--threads", settings.threads, "threads")->capture_default_str();
+  app.add_option("--repeat", settings.repeat, "the median of so many runs")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--steps", settings.steps, "steps of a whole picture")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
+  app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
+  app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  set_num_threads(settings.threads);
+
+  const double f32 = bench::peak_flops<simd::Float32Dot>(), bf16 = bench::peak_flops<simd::BFloat16Dot>();
+  const double bandwidth = bench::read_bandwidth();
+  BufferPool::instance().release();
+  nlohmann::json rows = nlohmann::json::array();
+  for (const std::string& precision : settings.precisions) {
+    const auto results = precision == "f32" ? run<Float32>(settings, f32, bandwidth) : run<BFloat16>(settings, bf16, bandwidth);
+    for (const Result& r : results)
+      rows.push_back({{"name", r.name}, {"precision", r.precision}, {"detail", r.detail}, {"threads", settings.threads},
+                      {"seconds", r.seconds}, {"of_peak", r.of_peak}, {"peak_rss_MB", static_cast<double>(peak_memory()) / 1e6}});
+    BufferPool::instance().release();
+  }
+  const nlohmann::json report{{"machine", machine_name()},
+                              {"peak", {{"f32", f32 / 1e9}, {"bf16", bf16 / 1e9}, {"read_GBps", bandwidth / 1e9}}},
+                              {"results", rows}};
+  if (settings.output == "json") {
+    std::cout << report.dump(1) << '\n';
+  } else {
+    const bool md = settings.output == "md";
+    const std::string separator = md ? " | " : ",", edge = md ? "| " : "";
+    if (md)
+      std::cout << report["machine"].get<std::string>() << ", " << settings.threads << " threads; peak f32 " << f32 / 1e9 << ", bf16 "
+                << bf16 / 1e9 << " GFLOP/s, read " << bandwidth / 1e9 << " GB/s\n\n";
+    std::cout << edge << "name" << separator << "precision" << separator << "detail" << separator << "seconds" << separator
+              << "of_peak" << separator << "peak_rss_MB\n";
+    if (md) std::cout << "|---|---|---|---|---|---|\n";
+    for (const auto& r : rows)
+      std::cout << edge << r["name"].get<std::string>() << separator << r["precision"].get<std::string>() << separator
+                << r["detail"].get<std::string>() << separator << r["seconds"] << separator << r["of_peak"] << separator
+                << r["peak_rss_MB"] << '\n';
+  }
+} catch (const std::exception& error) {
+  std::cerr << "model: " << error.what() << '\n';
+  return 1;
+}
