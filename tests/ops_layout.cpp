@@ -25,7 +25,7 @@ TEST_CASE("modulate") {
                                                    double{scale_shift(1, 2 * n - 1)}));
     CHECK(worst_ratio(y, exact, [&](Index i) {
             const Index b = i / (35 * n), c = i % n;
-            return 2 * eps32 *
+            return 3 * eps32 *
                    (std::abs(x.data()[i]) * (1 + std::abs(scale_shift(b, c))) + std::abs(scale_shift(b, n + c)));
           }) <= 1);
     CHECK(same_bytes(modulate(Strided(x).columns), y));

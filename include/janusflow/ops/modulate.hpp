@@ -32,7 +32,7 @@ auto modulate(const X& input, const S& scale_shift) {
 }  // namespace reference
 
 /// x (1 + scale) + shift (the condition of JanusFlow's ConvNeXt block): x [B, ..., C], scale_shift [B, 2C] = scale,
-/// shift. Error against exact arithmetic: at most 2 eps32 (|x| (1 + |scale|) + |shift|).
+/// shift. Error against exact arithmetic: at most 3 eps32 (|x| (1 + |scale|) + |shift|).
 template <TensorLike X, TensorLike S>
 auto modulate(const X& input, const S& scale_shift) {
   using T = typename X::value_type;

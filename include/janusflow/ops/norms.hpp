@@ -47,7 +47,7 @@ auto layer_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias, typena
 
 /// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467, eq. 4) of x [..., C] with weight [C]:
 /// y = x / sqrt(mean(x^2) + eps) * weight, all in x's type, as transformers' LlamaRMSNorm in float32.
-/// Error against exact arithmetic: at most (4 + C / 64) eps32 |y|.
+/// Error against exact arithmetic: at most (4 + C / 32) eps32 |y|.
 template <TensorLike X>
 auto rms_norm(const X& input, VectorLike<X> weight, typename X::value_type eps) {
   using T = typename X::value_type;
@@ -73,7 +73,7 @@ auto rms_norm(const X& input, VectorLike<X> weight, typename X::value_type eps) 
 
 /// Layer normalisation (Ba et al. 2016, arXiv 1607.06450) of x [..., C] with weight and bias [C]:
 /// y = (x - mean) / sqrt(variance + eps) * weight + bias. The variance is the mean square of x - mean (two passes over
-/// the row). Error against exact arithmetic: at most (6 + C / 64) eps32 (|y| + |bias| + |weight| max|x| / sqrt(variance
+/// the row). Error against exact arithmetic: at most (6 + C / 16) eps32 (|y| + |bias| + |weight| max|x| / sqrt(variance
 /// + eps)).
 template <TensorLike X>
 auto layer_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias, typename X::value_type eps) {
