@@ -1,8 +1,9 @@
-// Fuzzes every reader of a JSON config: whatever the text, a config that survives being written and read again, or one Error.
+// Fuzzes every reader of a JSON config: whatever the text, a config that survives being written and read again, or one
+// Error.
+#include "janusflow/io/config.hpp"
+
 #include <cstdint>
 #include <string_view>
-
-#include "janusflow/io/config.hpp"
 
 namespace {
 

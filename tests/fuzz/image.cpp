@@ -1,10 +1,10 @@
 // Fuzzes the PNG and JPEG reader: whatever the bytes, a picture or one Error.
 #define FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // PNG check sums are not compared: no fuzzer guesses them
+#include "janusflow/io/image.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
-
-#include "janusflow/io/image.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace janusflow;

@@ -8,8 +8,8 @@
 
 namespace {
 const std::filesystem::path& file_path() {
-  static const auto path =
-      std::filesystem::temp_directory_path() / ("janusflow_fuzz_" + std::to_string(std::random_device{}()) + ".safetensors");
+  static const auto path = std::filesystem::temp_directory_path() /
+                           ("janusflow_fuzz_" + std::to_string(std::random_device{}()) + ".safetensors");
   return path;
 }
 }  // namespace
