@@ -61,7 +61,7 @@ struct OnlineSoftmax {
   /// factor by which what was accumulated before must shrink.
   float absorb(Index r, float* scores, Index keys) {
     simd::Batch top(maximum[r]);
-    for (Index k = 0; k < keys; k += simd::width) top = xsimd::max(top, simd::Batch::load_aligned(scores + k));
+    for (Index k = 0; k < keys; k += simd::width) top = simd::max(top, simd::Batch::load_aligned(scores + k));
     const float greatest = simd::fold(top, [](float a, float b) { return std::max(a, b); });
     if (greatest == -std::numeric_limits<float>::infinity()) {  // nothing to see yet
       std::fill_n(scores, keys, 0.0f);
@@ -196,6 +196,7 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
   require(past.empty() || std::ssize(past) == batch, "attention: ", past.size(), " pasts for a batch of ", batch);
   require(mask.first_key.empty() || std::ssize(mask.first_key) == batch, "attention: ", mask.first_key.size(),
           " first keys for a batch of ", batch);
+  for (const Index first : mask.first_key) require(first >= 0, "attention: the first key of a sequence is ", first);
   const Index dim = queries.shape[2] / heads, group = heads / kv_heads;
   Tensor<float, 3> y(queries.shape);
 

@@ -1,0 +1,307 @@
+// attention against its definition in double and against PyTorch: masks, pasts, grouped queries, blocks of keys.
+#include "janusflow/ops/attention.hpp"
+
+#include "golden.hpp"
+#include "ops_testing.hpp"
+
+using namespace testing;
+namespace jf = janusflow;
+using jf::simd::BFloat16Dot;
+using jf::simd::Float32Dot;
+
+namespace {
+
+/// One batch of queries, and of keys of which the first `past` were there before.
+struct Case {
+  Index batch = 1, heads = 2, kv_heads = 2, dim = 16, queries = 9, past = 0;
+  bool causal = true;
+  std::vector<Index> first_key = {};
+  unsigned seed = 1;
+  Index new_keys = -1;  // as many as queries
+
+  Index keys() const { return past + (new_keys < 0 ? queries : new_keys); }
+};
+
+struct Inputs {
+  Tensor<float, 3> q, k, v;  // k and v with their past in front
+
+  explicit Inputs(const Case& c)
+      : q(random_tensor<float>(Shape{c.batch, c.queries, c.heads * c.dim}, c.seed, 1.5)),
+        k(random_tensor<float>(Shape{c.batch, c.keys(), c.kv_heads * c.dim}, c.seed + 1, 1.5)),
+        v(random_tensor<float>(Shape{c.batch, c.keys(), c.kv_heads * c.dim}, c.seed + 2)) {}
+};
+
+/// The keys and values that are new, cut out so that rows of different sequences follow each other.
+Tensor<float, 3> without_past(const Tensor<float, 3>& x, Index past) {
+  const auto [batch, length, channels] = x.shape().extents;
+  Tensor<float, 3> y(Shape{batch, length - past, channels});
+  for (Index b = 0; b < batch; ++b)
+    std::copy_n(&x(b, past, 0), y.size() / batch, y.data() + b * (y.size() / batch));
+  return y;
+}
+
+template <class Dot>
+Tensor<float, 3> run(const Case& c, const Inputs& in) {
+  std::vector<jf::Past> past;
+  const TensorView<const float, 3> k = in.k, v = in.v;
+  if (c.past)
+    for (Index b = 0; b < c.batch; ++b) past.push_back({k[b].slice(0, c.past), v[b].slice(0, c.past)});
+  return jf::attention<Dot>(in.q, without_past(in.k, c.past), without_past(in.v, c.past), c.heads, c.kv_heads,
+                            {c.causal, c.first_key}, past);
+}
+
+/// attention in double with, for every output, the bound of the error of Dot's evaluation.
+struct Exact {
+  Tensor<double, 3> y, bound;
+};
+
+/// Step by step, in units of eps = eps32, for one query and all keys it sees:
+///   score s = q . k / sqrt(dim): the scale's three roundings, dim products, at most dim + 8 sums (the lanes' tree): each score
+///     within (dim + 12) eps sum |q k| / sqrt(dim) = ds. Rounded queries and keys are inputs where Dot rounds.
+///   weight exp(s - maximum): the difference's rounding is worth eps |s - maximum|, exp's 2 ulp 4 eps: with the error of both scores
+///     2 ds + (range + 4) eps relative. Each further block shrinks what was: (range + 6) eps once more.
+///   the weighted values and the weights' sum: keys + blocks sums each, a division: (2 keys + 2 blocks + 2) eps.
+/// All of it relative to sum p |v|. bfloat16 rounds each weight once more, 2^-8; the weights' own sum is not rounded.
+Exact exact(const Case& c, const Inputs& in, bool rounds) {
+  const auto rounded = [&](const Tensor<float, 3>& x) {
+    auto y = cast<double>(x);
+    if (rounds)
+      for (double& v : y) v = jf::bfloat16(static_cast<float>(v));
+    return y;
+  };
+  auto q = cast<double>(in.q);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(c.dim));
+  if (rounds)  // queries are scaled, then rounded
+    for (double& v : q) v = jf::bfloat16(static_cast<float>(v) * scale) / double{scale};
+  const auto k = rounded(in.k), v = rounded(in.v);
+  const Shape<3> shape = in.q.shape();
+  Exact result{Tensor<double, 3>(shape, 0.0), Tensor<double, 3>(shape, 0.0)};
+  for (Index b = 0; b < c.batch; ++b)
+    for (Index h = 0; h < c.heads; ++h)
+      for (Index i = 0; i < c.queries; ++i) {
+        const Index column = h / (c.heads / c.kv_heads) * c.dim, limit = c.causal ? c.past + i + 1 : c.keys();
+        const Index first = c.first_key.empty() ? 0 : c.first_key[static_cast<std::size_t>(b)];
+        std::vector<double> weights;
+        double top = -1e300, bottom = 1e300, score_error = 0, sum = 0;
+        for (Index s = first; s < limit; ++s) {
+          double score = 0, size = 0;
+          for (Index d = 0; d < c.dim; ++d) {
+            score += q(b, i, h * c.dim + d) * k(b, s, column + d);
+            size += std::abs(q(b, i, h * c.dim + d) * k(b, s, column + d));
+          }
+          weights.push_back(score / std::sqrt(double(c.dim)));
+          top = std::max(top, weights.back());
+          bottom = std::min(bottom, weights.back());
+          score_error = std::max(score_error, static_cast<double>(c.dim + 12) * eps32 * size / std::sqrt(double(c.dim)));
+        }
+        for (double& w : weights) sum += w = std::exp(w - top);
+        const double range = top - bottom, blocks = static_cast<double>(limit / 256 + 1), seen = static_cast<double>(limit - first);
+        const double relative = 1.01 * (2 * score_error + eps32 * (range + 4 + blocks * (range + 6) + 2 * seen + 2 * blocks + 2)) +
+                                (rounds ? 0x1p-8 : 0.0);
+        for (Index s = first; s < limit; ++s) {
+          const double p = weights[static_cast<std::size_t>(s - first)] / sum;
+          for (Index d = 0; d < c.dim; ++d) {
+            result.y(b, i, h * c.dim + d) += p * v(b, s, column + d);
+            result.bound(b, i, h * c.dim + d) += relative * p * std::abs(v(b, s, column + d));
+          }
+        }
+      }
+  return result;
+}
+
+template <class Dot>
+void check(const Case& c) {
+  CAPTURE(c.queries);
+  CAPTURE(c.past);
+  CAPTURE(c.dim);
+  const Inputs in(c);
+  const bool rounds = std::is_same_v<Dot, BFloat16Dot> && c.queries > jf::detail::few_queries;
+  const Exact expected = exact(c, in, rounds);
+  CHECK(worst_ratio(run<Dot>(c, in), expected.y, [&](Index i) { return expected.bound.data()[i]; }) <= 1);
+}
+
+const std::vector<Case> cases{
+    {.queries = 1},
+    {.queries = 4, .seed = 10},
+    {.queries = 5, .seed = 20},
+    {.dim = 1, .queries = 6, .causal = false, .seed = 30},
+    {.dim = 7, .queries = 30, .seed = 40},
+    {.dim = 33, .queries = 17, .causal = false, .seed = 50},
+    {.batch = 3, .heads = 6, .kv_heads = 2, .dim = 10, .queries = 19, .seed = 60},                            // grouped
+    {.batch = 2, .heads = 4, .kv_heads = 1, .dim = 12, .queries = 3, .past = 11, .seed = 70},                 // few, after a past
+    {.batch = 2, .heads = 2, .kv_heads = 2, .dim = 8, .queries = 37, .past = 13, .seed = 80},                 // many, after one
+    {.batch = 3, .queries = 11, .first_key = {0, 4, 10}, .seed = 90},                                         // left padding
+    {.batch = 2, .queries = 4, .past = 37, .first_key = {3, 0}, .seed = 100},                                 // the same, decoding
+    {.dim = 8, .queries = 257, .seed = 110},                                                                  // blocks of keys
+    {.dim = 8, .queries = 9, .past = 505, .seed = 120},
+    {.dim = 8, .queries = 2, .past = 600, .seed = 130},
+    {.batch = 2, .dim = 8, .queries = 5, .past = 600, .first_key = {256, 300}, .seed = 140},                  // whole blocks of padding
+    {.batch = 2, .dim = 8, .queries = 2, .past = 600, .first_key = {256, 300}, .seed = 150},
+    {.dim = 8, .queries = 6, .causal = false, .seed = 160, .new_keys = 300},                                  // more keys than queries
+    {.dim = 8, .queries = 6, .causal = false, .seed = 170, .new_keys = 1},
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("attention: against double", Dot, Float32Dot, BFloat16Dot) {
+  for (const Case& c : cases) check<Dot>(c);
+}
+
+TEST_CASE("attention: the reference is its definition") {
+  const Case c{.heads = 4, .kv_heads = 2, .queries = 8, .past = 3, .first_key = {2}};
+  const Inputs in(c);
+  const TensorView<const float, 3> q = in.q, k = in.k, v = in.v;
+  const auto of_floats = jf::reference::attention(q[0], k[0], v[0], c.heads, c.kv_heads, true, 2);
+  const Exact expected = exact(c, in, false);
+  for (Index i = 0; i < of_floats.size(); ++i)
+    CHECK(std::abs(double{of_floats.data()[i]} - expected.y.data()[i]) <= expected.bound.data()[i]);
+}
+
+TEST_CASE_TEMPLATE("attention: a sequence alone, strided rows, any number of threads: the same bytes", Dot, Float32Dot, BFloat16Dot) {
+  for (Case c : cases) {
+    const Inputs in(c);
+    const auto together = run<Dot>(c, in);
+    check_threads([&] { return run<Dot>(c, in); });
+    for (Index b = 0; b < c.batch && c.batch > 1; ++b) {
+      Case one = c;
+      one.batch = 1;
+      one.first_key.clear();
+      if (!c.first_key.empty()) one.first_key.push_back(c.first_key[static_cast<std::size_t>(b)]);
+      Inputs of_one(one);
+      const TensorView<const float, 3> q = in.q, k = in.k, v = in.v, all = together;
+      of_one.q = Tensor<float, 3>(q.slice(b, b + 1));
+      of_one.k = Tensor<float, 3>(k.slice(b, b + 1));
+      of_one.v = Tensor<float, 3>(v.slice(b, b + 1));
+      CHECK(same_bytes(run<Dot>(one, of_one), Tensor<float, 3>(all.slice(b, b + 1))));
+    }
+    if (c.past) continue;
+    const Strided<float, 3> q(in.q), k(in.k), v(in.v);
+    CHECK(same_bytes(jf::attention<Dot>(q.columns, k.columns, v.columns, c.heads, c.kv_heads, {c.causal, c.first_key}), together));
+  }
+}
+
+TEST_CASE_TEMPLATE("attention: a past is keys that were there before, wherever it is cut", Dot, Float32Dot, BFloat16Dot) {
+  const Case whole{.batch = 2, .dim = 8, .queries = 270};
+  const Inputs in(whole);
+  const auto expected = run<Dot>(whole, in);
+  for (const Index past : {1, 15, 255, 256, 257}) {
+    Case rest = whole;
+    rest.past = past;
+    rest.queries -= past;
+    Inputs of_rest(rest);
+    of_rest.q = without_past(in.q, past);
+    of_rest.k = in.k.clone();
+    of_rest.v = in.v.clone();
+    CHECK(same_bytes(run<Dot>(rest, of_rest), without_past(expected, past)));
+  }
+}
+
+TEST_CASE("attention: few queries agree with the blocks") {
+  const Case c{.batch = 2, .heads = 4, .kv_heads = 2, .queries = 5, .past = 290, .first_key = {0, 257}};
+  const Inputs in(c);
+  const auto blocks = run<Float32Dot>(c, in);
+  Case last = c;  // the last of the five alone, the others among its past
+  last.past += 4;
+  last.queries = 1;
+  Inputs of_last(last);
+  of_last.q = without_past(in.q, 4);
+  of_last.k = in.k.clone();
+  of_last.v = in.v.clone();
+  const auto rows = run<Float32Dot>(last, of_last), expected = without_past(blocks, 4);
+  const Exact exactly = exact(last, of_last, false);
+  for (Index i = 0; i < rows.size(); ++i)
+    CHECK(std::abs(double{rows.data()[i]} - double{expected.data()[i]}) <= 2 * exactly.bound.data()[i]);
+}
+
+TEST_CASE_TEMPLATE("attention: a query that sees no key yields zeros", Dot, Float32Dot, BFloat16Dot) {
+  for (const Index queries : {3, 9, 30}) {
+    const Case c{.batch = 3, .queries = queries, .first_key = {0, queries, 2}};
+    const auto y = run<Dot>(c, Inputs(c));
+    for (Index i = 0; i < queries; ++i) {
+      const auto zeros = [&](Index b) { return std::all_of(&y(b, i, 0), &y(b, i, 0) + y.shape()[2], [](float v) { return v == 0; }); };
+      CHECK(!zeros(0));
+      CHECK(zeros(1));
+      CHECK(zeros(2) == (i < 2));
+    }
+  }
+  const Tensor<float, 3> q = random_tensor<float>(Shape{Index{1}, Index{6}, Index{8}}, 1), none(Shape{Index{1}, Index{0}, Index{8}});
+  const auto y = jf::attention<Dot>(q, none, none, 1, 1);
+  CHECK(std::all_of(y.begin(), y.end(), [](float v) { return v == 0; }));
+  CHECK(jf::attention<Dot>(none, q, q, 1, 1).empty());
+}
+
+TEST_CASE_TEMPLATE("attention: scores far apart and far from zero", Dot, Float32Dot, BFloat16Dot) {
+  // The second key's score is 200 below the first's, or 2000 above it in the next block: its weight is 0, or all.
+  for (const Index queries : {1, 6}) {
+    Tensor<float, 3> q(Shape{Index{1}, queries, Index{1}}, 1.0f), k(Shape{Index{1}, Index{300}, Index{1}}, -1000.0f), v(k.shape(), 7.0f);
+    k(0, 3, 0) = -800.0f, v(0, 3, 0) = 2.0f;
+    CHECK(jf::attention<Dot>(q, k, v, 1, 1)(0, queries - 1, 0) == 2.0f);
+    k(0, 299, 0) = 1000.0f, v(0, 299, 0) = 3.0f;
+    CHECK(jf::attention<Dot>(q, k, v, 1, 1)(0, queries - 1, 0) == 3.0f);
+  }
+}
+
+TEST_CASE("torch: scaled dot product attention") {
+  const janusflow::test::Golden golden(JANUSFLOW_TEST_DATA "/ops/ops.safetensors");
+  const auto by_token = [&](const std::string& key) {  // [B, heads, T, D] -> [B, T, heads * D]
+    const auto x = golden.tensor<4>(key);
+    const auto [batch, heads, length, dim] = x.shape().extents;
+    Tensor<float, 3> y(Shape{batch, length, heads * dim});
+    for (Index b = 0; b < batch; ++b)
+      for (Index h = 0; h < heads; ++h)
+        for (Index t = 0; t < length; ++t) std::copy_n(&x(b, h, t, 0), dim, &y(b, t, h * dim));
+    return y;
+  };
+  for (const std::string name : {"sdpa_full", "sdpa_cross", "sdpa_causal", "sdpa_padded", "sdpa_causal_padded", "sdpa_gqa",
+                                 "sdpa_past", "sdpa_past_one", "sdpa_past_padded"}) {
+    CAPTURE(name);
+    const auto shape = golden.tensor<4>(name + ".q").shape();
+    Case c{.batch = shape[0], .heads = shape[1], .kv_heads = golden.tensor<4>(name + ".k").shape()[1], .dim = shape[3],
+           .queries = shape[2], .causal = name.find("causal") != std::string::npos || name.find("past") != std::string::npos ||
+                                          name.find("gqa") != std::string::npos};
+    Inputs in(c);
+    in.q = by_token(name + ".q");
+    in.k = by_token(name + ".k");
+    in.v = by_token(name + ".v");
+    if (c.causal) c.past = in.k.shape()[1] - c.queries;
+    else c.new_keys = in.k.shape()[1];
+    if (name.find("padded") != std::string::npos) {
+      const auto mask = golden.integers(name + ".mask");
+      for (Index b = 0; b < c.batch; ++b)
+        c.first_key.push_back(std::find(mask.begin() + b * c.keys(), mask.begin() + (b + 1) * c.keys(), 1) - mask.begin() - b * c.keys());
+    }
+    const Exact expected = exact(c, in, false);
+    const auto stored = by_token(name + ".y");  // zero where a query sees no key
+    const auto y = run<Float32Dot>(c, in);
+    REQUIRE(y.shape() == stored.shape());
+    for (Index i = 0; i < y.size(); ++i)
+      CHECK(std::abs(double{y.data()[i]} - double{stored.data()[i]}) <= expected.bound.data()[i] + eps32 * std::abs(stored.data()[i]));
+  }
+}
+
+TEST_CASE("attention: what does not fit is refused in one sentence") {
+  const auto zeros = [](Index batch, Index length, Index channels) {
+    return Tensor<float, 3>(Shape{batch, length, channels}, 0.0f);
+  };
+  const auto q = zeros(2, 6, 12), k = zeros(2, 6, 6);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2); }) == "nothing was thrown");
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 1); }).find("do not fit together") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 5, 5); }).find("(5 heads)") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 3); }).find("(3 heads)") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 0, 0); }).find("(0 heads)") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, zeros(2, 7, 6), zeros(2, 7, 6), 4, 2, {.causal = true}); })
+            .find("k [2, 7, 6]") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, zeros(2, 5, 6), 4, 2); }).find("v [2, 5, 6]") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(zeros(1, 6, 12), k, k, 4, 2); }).find("q [1, 6, 12]") != std::string::npos);
+  const std::vector<jf::Past> one_past(1);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2, {}, one_past); }) == "attention: 1 pasts for a batch of 2");
+  const std::vector<Index> one{0}, negative{0, -1};
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2, {true, one}); }) == "attention: 1 first keys for a batch of 2");
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2, {true, negative}); }) ==
+        "attention: the first key of a sequence is -1");
+  const Tensor<float, 2> other(Shape{Index{3}, Index{5}}, 0.0f);
+  const std::vector<jf::Past> wrong(2, jf::Past{other, other});
+  for (const auto& few : {zeros(2, 6, 12), zeros(2, 1, 12)})
+    CHECK(message_of([&] { jf::attention<Float32Dot>(few, k, k, 4, 2, {}, wrong); }) ==
+          "attention: past keys [3, 5] do not match k [2, 6, 6]");
+}

@@ -1,0 +1,145 @@
+// conv2d against double and against PyTorch: kernels, strides, paddings, and channels around the vector's width.
+#include "janusflow/ops/conv2d.hpp"
+
+#include "golden.hpp"
+#include "janusflow/ops/elementwise.hpp"
+#include "ops_testing.hpp"
+
+using namespace testing;
+namespace jf = janusflow;
+using jf::ConvGeometry;
+using jf::simd::BFloat16Dot;
+using jf::simd::Float32Dot;
+
+namespace {
+
+template <class Dot>
+jf::PackedFilter<Dot> packed(const Tensor<float, 4>& w) {
+  jf::PackedFilter<Dot> filter(w.shape()[0], w.shape()[1], w.shape()[2]);
+  filter.pack(w.view());
+  return filter;
+}
+
+template <int R>
+Tensor<double, R> absolute(const Tensor<float, R>& x) {
+  auto y = cast<double>(x);
+  for (double& v : y) v = std::abs(v);
+  return y;
+}
+
+/// Checks y against the definition in double: linear's bound with in * kernel^2 terms. The inputs are those that are multiplied.
+template <class Y>
+void check_against_double(const Y& y, const Tensor<float, 4>& x, const Tensor<float, 4>& w, const Tensor<float, 1>& bias,
+                          ConvGeometry geometry) {
+  const auto exact = jf::reference::conv2d(cast<double>(x), cast<double>(w), cast<double>(bias), geometry);
+  const auto size = jf::reference::conv2d(absolute(x), absolute(w), absolute(bias), geometry);
+  const auto terms = static_cast<double>(w.size() / w.shape()[0] + 2);  // one more where bfloat16's last word is half empty
+  CHECK(worst_ratio(y, exact, [&](Index i) { return terms * eps32 * size.data()[i]; }) <= 1);
+}
+
+struct Kind {
+  Index kernel;
+  ConvGeometry geometry;
+};
+const std::vector<Kind> kinds{{1, {}},
+                              {3, ConvGeometry::same(3)},
+                              {3, {.stride = 2, .bottom = 1, .right = 1}},   // the autoencoder's halving
+                              {2, {.stride = 2}},                            // patchify
+                              {4, {.stride = 2, .top = 2, .left = 2, .bottom = 2, .right = 2}},
+                              {5, {.stride = 3, .top = 1, .left = 2, .bottom = 3, .right = 0}}};
+
+}  // namespace
+
+TEST_CASE("conv2d: float32 against double") {
+  for (const auto& [kernel, geometry] : kinds)
+    for (const Index in : {1, 3, 16, 17})
+      for (const Index out : {1, 15, 33}) {
+        CAPTURE(kernel);
+        CAPTURE(in);
+        CAPTURE(out);
+        const auto x = random_tensor<float>(Shape{Index{2}, Index{6}, Index{9}, in}, 1);
+        const auto w = random_tensor<float>(Shape{out, in, kernel, kernel}, 2);
+        const auto bias = random_tensor<float>(Shape{out}, 3);
+        check_against_double(jf::conv2d(x, packed<Float32Dot>(w), bias, geometry), x, w, bias, geometry);
+      }
+}
+
+TEST_CASE("conv2d: bfloat16 is exact products of rounded numbers, summed in float32") {
+  for (const auto& [kernel, geometry] : kinds)
+    for (const Index in : {1, 3, 8}) {
+      auto x = random_tensor<float>(Shape{Index{1}, Index{6}, Index{5}, in}, 4);
+      auto w = random_tensor<float>(Shape{Index{18}, in, kernel, kernel}, 5);
+      const auto bias = random_tensor<float>(Shape{Index{18}}, 6);
+      const auto y = jf::conv2d(x, packed<BFloat16Dot>(w), bias, geometry);
+      for (float& v : x) v = jf::bfloat16(v);
+      for (float& v : w) v = jf::bfloat16(v);
+      check_against_double(y, x, w, bias, geometry);
+    }
+}
+
+TEST_CASE_TEMPLATE("conv2d: a picture alone, strided pixels, any number of threads: the same bytes", Dot, Float32Dot, BFloat16Dot) {
+  for (const auto& [kernel, geometry] : kinds) {
+    const auto x = random_tensor<float>(Shape{Index{3}, Index{23}, Index{17}, Index{6}}, 7);  // several blocks of pixels
+    const auto w = packed<Dot>(random_tensor<float>(Shape{Index{19}, Index{6}, kernel, kernel}, 8));
+    const auto bias = random_tensor<float>(Shape{Index{19}}, 9);
+    const auto y = jf::conv2d(x, w, bias, geometry);
+    const TensorView<const float, 4> pictures = x, results = y;
+    CHECK(same_bytes(jf::conv2d(pictures.slice(1, 2), w, bias, geometry), Tensor<float, 4>(results.slice(1, 2))));
+    const Strided<float, 4> strided(x);
+    CHECK(same_bytes(jf::conv2d(strided.columns, w, bias, geometry), y));
+    check_threads([&] { return jf::conv2d(x, w, bias, geometry); });
+    CHECK(same_bytes(jf::conv2d(x, w, bias, geometry, jf::Silu{}), jf::silu(y)));
+    const auto residual = random_tensor<float>(y.shape(), 10);
+    CHECK(same_bytes(jf::conv2d(x, w, bias, geometry, jf::Add{residual}), y + residual));
+    CHECK(same_bytes(jf::conv2d(x, w, Tensor<float, 1>(Shape{Index{19}}, 0.0f), geometry), jf::conv2d(x, w, {}, geometry)));
+  }
+}
+
+TEST_CASE("conv2d: 1x1 is linear") {
+  const auto x = random_tensor<float>(Shape{Index{2}, Index{5}, Index{4}, Index{21}}, 11);
+  const auto w = random_tensor<float>(Shape{Index{9}, Index{21}, Index{1}, Index{1}}, 12);
+  const auto bias = random_tensor<float>(Shape{Index{9}}, 13);
+  jf::PackedMatrix<Float32Dot> matrix(9, 21);
+  matrix.pack(w.view().reshape(Shape{Index{9}, Index{21}}));
+  CHECK(same_bytes(jf::conv2d(x, packed<Float32Dot>(w), bias, {}), jf::linear(x, matrix, bias)));
+}
+
+TEST_CASE("torch: conv2d") {
+  const janusflow::test::Golden golden(JANUSFLOW_TEST_DATA "/ops/ops.safetensors");
+  const ConvGeometry halving{.stride = 2, .bottom = 1, .right = 1};
+  const std::vector<std::pair<std::string, ConvGeometry>> cases{
+      {"conv1x1", {}},         {"conv3x3", ConvGeometry::same(3)},      {"conv3x3_one_pixel", ConvGeometry::same(3)},
+      {"conv3x3_stride2", halving}, {"conv3x3_stride2_odd", halving}, {"conv2x2_stride2", {.stride = 2}},
+      {"conv16x16_stride16", {.stride = 16}}};
+  for (const auto& [name, geometry] : cases) {
+    CAPTURE(name);
+    const auto x = golden.picture(name + ".x"), expected = golden.picture(name + ".y");
+    const auto w = golden.tensor<4>(name + ".w");
+    const auto bias = golden.tensor<1>(name + ".b");
+    const auto y = jf::conv2d(x, packed<Float32Dot>(w), bias, geometry);
+    REQUIRE(y.shape() == expected.shape());
+    const auto size = jf::reference::conv2d(absolute(x), absolute(w), absolute(bias), geometry);
+    const auto terms = static_cast<double>(w.size() / w.shape()[0] + 2);  // with torch's last rounding
+    CHECK(worst_ratio(y, cast<double>(expected), [&](Index i) { return terms * eps32 * size.data()[i]; }) <= 1);
+  }
+}
+
+TEST_CASE("conv2d: what does not fit is refused in one sentence") {
+  const auto x = random_tensor<float>(Shape{Index{1}, Index{2}, Index{5}, Index{3}}, 14);
+  const auto filter = random_tensor<float>(Shape{Index{4}, Index{3}, Index{3}, Index{3}}, 15);
+  const auto w = packed<Float32Dot>(filter);
+  const std::string sentence = "conv2d: x [1, 2, 5, 3] does not match weight [4, 3, 3, 3]";
+  CHECK(message_of([&] { jf::conv2d(x, w, {}, {}); }) == sentence);  // no room for a kernel
+  CHECK(message_of([&] { jf::conv2d(x, w, {}, {.stride = 0, .top = 1}); }) == sentence);
+  CHECK(message_of([&] { jf::conv2d(x, w, {}, {.top = 2, .left = -3}); }) == sentence);
+  CHECK(message_of([&] { jf::conv2d(x, jf::PackedFilter<Float32Dot>(4, 3, 3), {}, ConvGeometry::same(3)); }) == sentence);
+  CHECK(message_of([&] { jf::conv2d(x.view().columns(0, 2), w, {}, ConvGeometry::same(3)); }) ==
+        "conv2d: x [1, 2, 5, 2] does not match weight [4, 3, 3, 3]");
+  CHECK(message_of([&] { jf::conv2d(x, w, Tensor<float, 1>(Shape{Index{3}}, 0.0f), ConvGeometry::same(3)); }) ==
+        "conv2d: bias [3] does not match weight [4, 3, 3, 3]");
+  const Tensor<float, 4> residual(Shape{Index{1}, Index{2}, Index{4}, Index{4}}, 0.0f);
+  CHECK(message_of([&] { jf::conv2d(x, w, {}, ConvGeometry::same(3), jf::Add{residual}); }) ==
+        "add: [1, 2, 4, 4] does not match the product [10, 4]");
+  jf::PackedFilter<Float32Dot> other(4, 3, 2);
+  CHECK(message_of([&] { other.pack(filter.view()); }) == "pack: [4, 3, 3, 3] is not the filter's [4, 3, 2, 2]");
+}
