@@ -29,12 +29,13 @@ TEST_CASE("rms_norm and layer_norm") {
     const auto weight = random_tensor<float>(Shape{n}, 2), bias = random_tensor<float>(Shape{n}, 3);
     const auto wide = cast<double>(x);
     const auto wide_weight = cast<double>(weight), wide_bias = cast<double>(bias);
-    const double terms = static_cast<double>(n) / 64;
+    // The longest chain of additions: n numbers in four batches of at least four (SSE2, NEON).
+    const double chain = static_cast<double>(n) / 16;
 
     const auto rms = [&](const auto& v) { return jf::rms_norm(v, weight, 1e-6f); };
     const auto exact_rms = jf::rms_norm(wide, wide_weight, 1e-6);
     CHECK(worst_ratio(rms(x), exact_rms,
-                      [&](Index i) { return (4 + terms) * eps32 * std::abs(exact_rms.data()[i]); }) <= 1);
+                      [&](Index i) { return (4 + chain / 2) * eps32 * std::abs(exact_rms.data()[i]); }) <= 1);
     check_rows(rms, x);
 
     const auto layer = [&](const auto& v) { return jf::layer_norm(v, weight, bias, 1e-2f); };
@@ -45,7 +46,7 @@ TEST_CASE("rms_norm and layer_norm") {
       for (Index c = 0; c < n; ++c) mean += row[c] / static_cast<double>(n), top = std::max(top, std::abs(row[c]));
       for (Index c = 0; c < n; ++c) squares += (row[c] - mean) * (row[c] - mean) / static_cast<double>(n);
       const double scale = std::abs(wide_weight.data()[i % n]) / std::sqrt(squares + 1e-2);
-      return (6 + terms) * eps32 * (std::abs(exact.data()[i]) + std::abs(wide_bias.data()[i % n]) + scale * top);
+      return (6 + chain) * eps32 * (std::abs(exact.data()[i]) + std::abs(wide_bias.data()[i % n]) + scale * top);
     };
     CHECK(worst_ratio(layer(x), exact, bound) <= 1);
     check_rows(layer, x);
@@ -103,7 +104,7 @@ TEST_CASE("global_response_norm") {
     // nx is below 2: a channel's norm over 72 pixels is close to the mean norm.
     CHECK(worst_ratio(y, exact, [&](Index i) {
             const Index c = i % channels;
-            return 32 * eps32 *
+            return 40 * eps32 *
                    (std::abs(bias.data()[c]) + (2 * std::abs(weight.data()[c]) + 1) * std::abs(x.data()[i]));
           }) <= 1);
     CHECK(same_bytes(norm(Strided(x).columns), y));
@@ -122,7 +123,7 @@ TEST_CASE("softmax") {
     CHECK(worst_ratio(y, exact, [&](Index i) {
             const float* row = x.data() + i / n * n;
             const double below = static_cast<double>(*std::max_element(row, row + n) - x.data()[i]);
-            return (8 + static_cast<double>(n) / 64 + below) * eps32 * exact.data()[i];
+            return (8 + static_cast<double>(n) / 16 + below) * eps32 * exact.data()[i];
           }) <= 1);
     check_rows(softmax, x);
   }

@@ -85,7 +85,7 @@ T mean_norm(const T* norms, Index channels) {
 
 /// Global response normalisation (ConvNeXt V2, Woo et al. 2023, arXiv 2301.00808, eq. 3, with the residual) of x [B, H,
 /// W, C] with weight and bias [C]: gx = L2 norm of each channel over the pixels, nx = gx / (mean of gx over channels +
-/// 1e-6), y = bias + (weight nx + 1) x. Error against exact arithmetic: at most 32 eps32 (|bias| + (|weight| nx + 1)
+/// 1e-6), y = bias + (weight nx + 1) x. Error against exact arithmetic: at most 40 eps32 (|bias| + (|weight| nx + 1)
 /// |x|).
 template <TensorLike X>
 auto global_response_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias) {

@@ -57,7 +57,7 @@ struct Moments {
 /// channels' means and then their deviations are summed in float; channels and chunks are joined in double, in order.
 inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index groups) {
   const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / groups;
-  const Index grain = std::max<Index>(1, 4096 / std::max<Index>(1, channels)), chunks = (pixels + grain - 1) / grain;
+  const Index grain = std::clamp<Index>(4096 / std::max<Index>(1, channels), 1, 32), chunks = (pixels + grain - 1) / grain;
   std::vector<Moments> parts(static_cast<std::size_t>(x.shape[0] * chunks * groups)),
       all(parts.size() / std::max<std::size_t>(1, static_cast<std::size_t>(chunks)));
   parallel_for(x.shape[0] * chunks, [&](Index piece) {

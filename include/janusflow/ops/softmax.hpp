@@ -57,8 +57,7 @@ inline void softmax_row(Index n, const float* x, float* y) {
 }  // namespace detail
 
 /// Softmax of each row (last dimension): e^(x - max) / sum. A row of minus infinities (everything masked) gives zeros,
-/// where PyTorch gives NaN; a row with NaN or plus infinity gives NaN. Error against exact arithmetic: at most (8 + C /
-/// 64 + max - x) eps32 y, and what is below 1.9e-38 becomes 0.
+/// where PyTorch gives NaN; a row with NaN or plus infinity gives NaN. Error against exact arithmetic: at most (8 + C / 16 + max - x) eps32 y, and what is below 1.9e-38 becomes 0.
 template <TensorLike X>
 auto softmax(const X& input) {
   using T = typename X::value_type;
