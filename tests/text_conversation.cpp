@@ -1,10 +1,10 @@
 // Chat templates: conversations as text.
-#include "janusflow/text/conversation.hpp"
-
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
+
+#include "janusflow/text/conversation.hpp"
 
 using namespace janusflow;
 
@@ -22,7 +22,8 @@ TEST_CASE("conversation: one question") {
 }
 
 TEST_CASE("conversation: several turns, and one that has ended") {
-  const std::vector<Turn> turns{{Role::user, "One?"}, {Role::assistant, " 1 "}, {Role::user, "Two?"}, {Role::assistant, "2"}};
+  const std::vector<Turn> turns{
+      {Role::user, "One?"}, {Role::assistant, " 1 "}, {Role::user, "Two?"}, {Role::assistant, "2"}};
   CHECK(render(chat_template("deepseek_old"), turns) ==
         "User: One?\n\nAssistant: 1" + end_of_sentence + "User: Two?\n\nAssistant: 2" + end_of_sentence);
   CHECK(render(chat_template("deepseek_old"), std::span(turns).first(3)) ==

@@ -1,14 +1,14 @@
-// The processor: ids of tags as transformers gives them, prompts with pictures, several turns, and settings that are not right.
-#include "janusflow/text/processor.hpp"
-
+// The processor: ids of tags as transformers gives them, prompts with pictures, several turns, and settings that are
+// not right.
 #include <doctest/doctest.h>
 
-#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "janusflow/text/processor.hpp"
 #include "text_data.hpp"
 
 using namespace janusflow;
@@ -20,13 +20,14 @@ namespace {
 class Directory {
  public:
   explicit Directory(const Json& processor, const Json& tokenizer = {}, const Json& special = {}) {
-    static int count = 0;
-    path_ = std::filesystem::temp_directory_path() / concat("janusflow-text_processor-", std::hash<std::string>{}(__FILE__), '-', ++count);
+    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+    path_ = std::filesystem::temp_directory_path() / concat("janusflow-text_processor-", now);
     std::filesystem::create_directories(path_);
     std::filesystem::copy_file(test::tokenizer_directory() / "tokenizer.json", path_ / "tokenizer.json",
                                std::filesystem::copy_options::overwrite_existing);
-    for (const auto& [name, json] : {std::pair("processor_config.json", &processor), std::pair("tokenizer_config.json", &tokenizer),
-                                     std::pair("special_tokens_map.json", &special)}) {
+    for (const auto& [name, json] :
+         {std::pair("processor_config.json", &processor), std::pair("tokenizer_config.json", &tokenizer),
+          std::pair("special_tokens_map.json", &special)}) {
       if (!json->is_null()) std::ofstream(path_ / name) << *json;
     }
   }
@@ -37,8 +38,9 @@ class Directory {
   std::filesystem::path path_;
 };
 
-const Json published = {{"image_tag", "<image_placeholder>"}, {"image_start_tag", "<image_beg>"}, {"image_end_tag", "<image_end>"},
-                        {"num_image_tokens", 3},              {"sft_format", "deepseek_old"},     {"add_special_token", false}};
+const Json published = {{"image_tag", "<image_placeholder>"}, {"image_start_tag", "<image_beg>"},
+                        {"image_end_tag", "<image_end>"},     {"num_image_tokens", 3},
+                        {"sft_format", "deepseek_old"},       {"add_special_token", false}};
 
 Ids operator+(Ids left, const Ids& right) {
   left.insert(left.end(), right.begin(), right.end());
@@ -54,9 +56,11 @@ TEST_CASE("processor: ids as in LlamaTokenizerFast, whatever the settings leave 
     const Directory directory(published, item.at("tokenizer_config"), special);
     const auto processor = Processor::from_directory(directory.path());
     const auto& ids = processor.ids();
-    CHECK(Ids{ids.bos, ids.eos, ids.pad, ids.image, ids.image_gen, ids.image_start, ids.image_end} == item.at("ids").get<Ids>());
+    CHECK(Ids{ids.bos, ids.eos, ids.pad, ids.image, ids.image_gen, ids.image_start, ids.image_end} ==
+          item.at("ids").get<Ids>());
     CHECK(processor.tokenizer().vocab_size() == item.at("vocab_size").get<std::size_t>());
-    for (const auto& prompt : item.at("prompts")) CHECK(processor.encode(prompt[0].get<std::string>()) == prompt[1].get<Ids>());
+    for (const auto& prompt : item.at("prompts"))
+      CHECK(processor.encode(prompt[0].get<std::string>()) == prompt[1].get<Ids>());
   }
 }
 
@@ -73,7 +77,8 @@ TEST_CASE("processor: without settings, the official defaults") {
 }
 
 TEST_CASE("processor: the template called deepseek, with a vocabulary made for it") {
-  const Directory directory({{"sft_format", "deepseek"}}, {{"additional_special_tokens", {"<|User|>", "<|Assistant|>"}}});
+  const Directory directory({{"sft_format", "deepseek"}},
+                            {{"additional_special_tokens", {"<|User|>", "<|Assistant|>"}}});
   const auto processor = Processor::from_directory(directory.path());
   const auto ids = processor.generation_ids("A cat");
   CHECK(ids[1] == processor.tokenizer().token_to_id("<|User|>"));
@@ -84,7 +89,8 @@ TEST_CASE("processor: the prompt for a picture") {
   const Directory directory(published);
   const auto processor = Processor::from_directory(directory.path());
   const auto ids = processor.generation_ids(" A cat\n");
-  CHECK(ids == Ids{processor.ids().bos} + processor.tokenizer().encode("User: A cat\n\nAssistant:") + Ids{processor.ids().image_gen});
+  CHECK(ids == Ids{processor.ids().bos} + processor.tokenizer().encode("User: A cat\n\nAssistant:") +
+                   Ids{processor.ids().image_gen});
 }
 
 TEST_CASE("processor: pictures in a question") {
@@ -93,12 +99,14 @@ TEST_CASE("processor: pictures in a question") {
   const auto& tokenizer = processor.tokenizer();
   const auto& tags = processor.ids();
   const Ids picture{tags.image_start, tags.image, tags.image, tags.image, tags.image_end};
-  const std::string before = std::string(understanding_system_prompt) + "\n\nUser: ";  // its last space is a token of its own
+  const std::string before =
+      std::string(understanding_system_prompt) + "\n\nUser: ";  // its last space is a token of its own
   const auto space = tokenizer.encode(" ");
   REQUIRE(space.size() == 1);
 
   const auto one = processor.understanding_ids("What is it?", 1);
-  CHECK(one.ids == Ids{tags.bos} + tokenizer.encode(before) + picture + tokenizer.encode("\nWhat is it?\n\nAssistant:"));
+  CHECK(one.ids ==
+        Ids{tags.bos} + tokenizer.encode(before) + picture + tokenizer.encode("\nWhat is it?\n\nAssistant:"));
   REQUIRE(one.pictures.size() == 1);
   CHECK(one.ids[one.pictures[0]] == tags.image_start);
   CHECK(one.ids[one.pictures[0] - 1] == space[0]);
@@ -117,8 +125,10 @@ TEST_CASE("processor: pictures in a question") {
 TEST_CASE("processor: a further question continues what the whole conversation would be") {
   const Directory directory(published);
   const auto processor = Processor::from_directory(directory.path());
-  const std::vector<Turn> turns{{Role::user, "<image_placeholder>\nWhat is it?"}, {Role::assistant, "a red fox"},
-                                {Role::user, "<image_placeholder>\nAnd this?"},   {Role::assistant, ""}};
+  const std::vector<Turn> turns{{Role::user, "<image_placeholder>\nWhat is it?"},
+                                {Role::assistant, "a red fox"},
+                                {Role::user, "<image_placeholder>\nAnd this?"},
+                                {Role::assistant, ""}};
   const auto whole = processor.understanding_ids(turns);
   const auto first = processor.understanding_ids("What is it?", 1);
   const auto answer = processor.tokenizer().encode(" a red fox");

@@ -1,6 +1,4 @@
 // Sampling: against brute force, the distribution drawn from, and logits that cannot be drawn from.
-#include "janusflow/text/sampling.hpp"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,6 +8,8 @@
 #include <numeric>
 #include <random>
 #include <vector>
+
+#include "janusflow/text/sampling.hpp"
 
 using namespace janusflow;
 
@@ -34,7 +34,8 @@ std::vector<double> masked_softmax(const std::vector<float>& logits, double temp
   return p;
 }
 
-/// The definition: a token stays if fewer than k are likelier, then if the likelier ones (equals: of lower id) have less mass than p.
+/// The definition: a token stays if fewer than k are likelier, then if the likelier ones (equals: of lower id) have
+/// less mass than p.
 std::vector<double> brute_force(const std::vector<float>& logits, const SamplingOptions& options) {
   std::vector<bool> kept(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -93,7 +94,8 @@ TEST_CASE("sampling: drawn as often as the probabilities say") {
     const double expected = draws * token.probability;
     chi_square += std::pow(counts[token.id] - expected, 2) / expected;
   }
-  // The mean is the degrees of freedom f, the standard deviation sqrt(2 f); four of these above is less than one seed in 1,000.
+  // The mean is the degrees of freedom f, the standard deviation sqrt(2 f); four of these above is less than one seed
+  // in 1,000.
   const double freedom = static_cast<double>(tokens.size()) - 1;
   CHECK(chi_square < freedom + 4 * std::sqrt(2 * freedom));
 }
@@ -109,7 +111,8 @@ TEST_CASE("sampling: a seed gives the same tokens everywhere") {
   };
   CHECK(draw(42) == draw(42));
   CHECK(draw(42) != draw(43));
-  // mt19937_64's first output of its default seed 5489 is 14514284786278117030 (ISO C++ gives its 10,000th): u = 0.7868...
+  // mt19937_64's first output of its default seed 5489 is 14514284786278117030 (ISO C++ gives its 10,000th): u =
+  // 0.7868...
   const std::vector<float> equal(1000, 0.0f);
   Sampler sampler({.temperature = 1, .seed = 5489});
   CHECK(sampler(equal) == 786);
@@ -117,7 +120,8 @@ TEST_CASE("sampling: a seed gives the same tokens everywhere") {
 
 TEST_CASE("sampling: what cannot be drawn from, and options out of range") {
   Sampler greedy({}), warm({.temperature = 1});
-  const std::vector<std::vector<float>> refused{{}, {not_a_number}, {1, not_a_number, 2}, {1, infinity}, {-infinity, -infinity}};
+  const std::vector<std::vector<float>> refused{
+      {}, {not_a_number}, {1, not_a_number, 2}, {1, infinity}, {-infinity, -infinity}};
   for (const auto& logits : refused) {
     CHECK_THROWS_AS(greedy(logits), Error);
     CHECK_THROWS_AS(warm(logits), Error);

@@ -1,6 +1,4 @@
 // The tokenizer against the `tokenizers` library: ids, pieces, decoding, and files that are not what they should be.
-#include "janusflow/text/tokenizer.hpp"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "janusflow/text/tokenizer.hpp"
 #include "text_data.hpp"
 
 using namespace janusflow;
@@ -45,7 +44,8 @@ TEST_CASE("tokenizer: text without odd letters comes back from its ids") {
     const auto text = to_valid_utf8(test::from_base64(item[0].get<std::string>()));
     const auto ids = tokenizer.encode(text);
     const bool has_added = std::ranges::any_of(ids, [&](std::int32_t id) { return id >= 1000; });
-    if (has_added) continue;  // an added token may swallow spaces, and the odd letters decode to single bytes, as in the library
+    if (has_added)
+      continue;  // an added token may swallow spaces, and the odd letters decode to single bytes, as in the library
     ++checked;
     CHECK(tokenizer.decode(ids, false) == text);
   }
@@ -119,7 +119,8 @@ TEST_CASE("tokenizer: unknown characters, merges and templates as in the library
   for (const auto& item : test::tokenizer_cases().at("models")) {
     INFO(item.at("tokenizer").dump());
     const auto tokenizer = Tokenizer::from_json(item.at("tokenizer").dump());
-    for (const auto& pair : item.at("encode")) CHECK(tokenizer.encode(pair[0].get<std::string>(), true) == pair[1].get<Ids>());
+    for (const auto& pair : item.at("encode"))
+      CHECK(tokenizer.encode(pair[0].get<std::string>(), true) == pair[1].get<Ids>());
   }
 }
 
@@ -140,7 +141,8 @@ TEST_CASE("tokenizer: long and unfriendly texts take time in proportion") {
 
 TEST_CASE("tokenizer: an expression that explodes is given up") {
   auto json = plain_tokenizer();
-  json["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a+)+$"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  json["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", "(a+)+$"}}}, {"behavior", "Isolated"}, {"invert", false}};
   const auto tokenizer = Tokenizer::from_json(json.dump());
   CHECK(tokenizer.encode("ab") == Ids{3});
   CHECK_THROWS_AS(tokenizer.encode(std::string(64, 'a') + "b"), Error);
@@ -193,13 +195,17 @@ TEST_CASE("tokenizer: files that are not right give one sentence") {
       {"/pre_tokenizer", R"({"type": "Split"})", "behavior"},
       {"/pre_tokenizer", R"({"type": "Split", "behavior": "Glued", "pattern": {"String": "a"}})", "Glued"},
       {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {}})", "pattern"},
-      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "(a"}})", "regular expression"},
-      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "[a&&b]"}})", "intersection"},
+      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "(a"}})",
+       "regular expression"},
+      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "[a&&b]"}})",
+       "intersection"},
       {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "a\\Kb"}})", "\\K"},
       {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "(*UTF)a"}})", "(*"},
       {"/post_processor", R"({"type": "BertProcessing"})", "BertProcessing"},
       {"/post_processor", R"({"type": "TemplateProcessing", "single": [], "special_tokens": {}})", "single"},
-      {"/post_processor", R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {}}], "special_tokens": {}})", "<s>"},
+      {"/post_processor",
+       R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {}}], "special_tokens": {}})",
+       "<s>"},
       {"/decoder", "null", "decoder"},
       {"/decoder", R"({"type": "WordPiece"})", "WordPiece"},
   };
@@ -235,7 +241,8 @@ TEST_CASE("utf8: the first 33 code points of each length's ends, and what Python
       CHECK(step.kind == Utf8Step::character);
       CHECK(step.code_point == c);
       CHECK(step.length == text.size());
-      for (std::size_t cut = 1; cut < text.size(); ++cut) CHECK(utf8_step(text.substr(0, cut)).kind == Utf8Step::incomplete);
+      for (std::size_t cut = 1; cut < text.size(); ++cut)
+        CHECK(utf8_step(text.substr(0, cut)).kind == Utf8Step::incomplete);
     }
   }
   CHECK(strip(" \x1C\n\u3000a\u2003b\u00A0\x1F ") == "a\u2003b");

@@ -48,8 +48,8 @@ class AddedTokens {
   }
   const std::map<std::int32_t, AddedToken>& tokens() const { return tokens_; }
 
-  /// Cuts the text at its added tokens: of several, the leftmost, and the longest that starts there; in a first pass those that
-  /// are not `normalized`, in a second, in what remains, those that are.
+  /// Cuts the text at its added tokens: of several, the leftmost, and the longest that starts there; in a first pass
+  /// those that are not `normalized`, in a second, in what remains, those that are.
   void split(SplitText& text) const {
     split_pass(text, false);
     split_pass(text, true);
@@ -125,7 +125,8 @@ class AddedTokens {
 
   static bool touches_word(std::string_view text, std::size_t begin, std::size_t end) {
     // \w of Rust's regular expressions
-    static const Regex word(R"(\A[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", Regex::Syntax::oniguruma, "single_word");
+    static const Regex word(R"(\A[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", Regex::Syntax::oniguruma,
+                            "single_word");
     const auto starts_with_word = [](std::string_view part) {
       bool found = false;
       Regex::Matcher(word).for_each(part, [&](std::size_t, std::size_t) { found = true; });

@@ -29,8 +29,8 @@ inline void append_byte_level(std::string& text, std::string_view bytes) {
   for (const char byte : bytes) text += characters[static_cast<unsigned char>(byte)];
 }
 
-/// The bytes that `token` (valid UTF-8) stands for; a token with a character outside the alphabet stands for itself, as in the
-/// `tokenizers` library's ByteLevel decoder.
+/// The bytes that `token` (valid UTF-8) stands for; a token with a character outside the alphabet stands for itself, as
+/// in the `tokenizers` library's ByteLevel decoder.
 inline std::string byte_level_bytes(std::string_view token) {
   static const auto bytes = [] {
     std::array<int, 0x144> table;

@@ -26,18 +26,26 @@ struct StringHash {
 template <class Value>
 using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
 
-/// The BPE model of the `tokenizers` library (Sennrich et al., arXiv 1508.07909): the symbols of a word start as its characters,
-/// and the pair of neighbours whose merge was learnt first, the leftmost of equals, becomes one, until none can.
+/// The BPE model of the `tokenizers` library (Sennrich et al., arXiv 1508.07909): the symbols of a word start as its
+/// characters, and the pair of neighbours whose merge was learnt first, the leftmost of equals, becomes one, until none
+/// can.
 class BytePairEncoding {
  public:
   struct Options {
-    std::optional<std::string> unknown_token;  ///< stands for a character without a token; without it, the character is dropped
-    bool fuse_unknown = false;                 ///< neighbouring unknown characters become one token
-    bool ignore_merges = false;                ///< a word that is a token is not taken apart
+    std::optional<std::string>
+        unknown_token;           ///< stands for a character without a token; without it, the character is dropped
+    bool fuse_unknown = false;   ///< neighbouring unknown characters become one token
+    bool ignore_merges = false;  ///< a word that is a token is not taken apart
   };
 
   BytePairEncoding() = default;
   explicit BytePairEncoding(Options options) : options_(std::move(options)) {}
+
+  void reserve(std::size_t tokens, std::size_t merges) {
+    ids_.reserve(tokens);
+    tokens_.reserve(tokens);
+    merges_.reserve(merges);
+  }
 
   /// Adds a token; false where the token or the id is already taken.
   bool add_token(std::string token, std::int32_t id) {
@@ -67,8 +75,8 @@ class BytePairEncoding {
   }
   std::size_t size() const { return ids_.size(); }
 
-  /// Appends the ids of `word` (valid UTF-8). O(n log n) in its length. Throws Error when a character needs the unknown token, and
-  /// that is not in the vocabulary.
+  /// Appends the ids of `word` (valid UTF-8). O(n log n) in its length. Throws Error when a character needs the unknown
+  /// token, and that is not in the vocabulary.
   void encode(std::string_view word, std::vector<std::int32_t>& ids) const {
     if (options_.ignore_merges) {
       if (const auto id = token_to_id(word)) return ids.push_back(*id);
@@ -113,7 +121,8 @@ class BytePairEncoding {
         symbols.push_back({*id, 0, 0});
       } else if (options_.unknown_token && !(after_unknown && options_.fuse_unknown)) {
         const auto unknown = token_to_id(*options_.unknown_token);
-        require(unknown.has_value(), "encode: the vocabulary has neither a token for a character of the text nor the unknown token \"",
+        require(unknown.has_value(),
+                "encode: the vocabulary has neither a token for a character of the text nor the unknown token \"",
                 *options_.unknown_token, '"');
         symbols.push_back({*unknown, 0, 0});
       }
@@ -141,7 +150,8 @@ class BytePairEncoding {
       Symbol& left = symbols[at];
       if (left.id < 0 || left.next < 0) continue;
       Symbol& right = symbols[left.next];
-      // The neighbours may have changed since; another pair that makes the same token is taken in its place, as the library does.
+      // The neighbours may have changed since; another pair that makes the same token is taken in its place, as the
+      // library does.
       const auto found = merges_.find(pair_key(left.id, right.id));
       if (found == merges_.end() || found->second.id != merged) continue;
       left.id = merged;

@@ -34,7 +34,8 @@ struct SplitText {
 /// What becomes of the matches of a Split (names of the `tokenizers` library).
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
-/// Cuts every piece at the matches of an expression. A piece is searched by itself: anchors and look-around see no more of the text.
+/// Cuts every piece at the matches of an expression. A piece is searched by itself: anchors and look-around see no more
+/// of the text.
 struct Split {
   Regex regex;
   SplitBehavior behavior;
@@ -77,15 +78,20 @@ struct Split {
  private:
   bool joins(bool previous_matched, bool matched) const {
     switch (behavior) {
-      case SplitBehavior::contiguous: return matched == previous_matched;
-      case SplitBehavior::merged_with_previous: return matched && !previous_matched;
-      case SplitBehavior::merged_with_next: return previous_matched && !matched;
-      default: return false;
+      case SplitBehavior::contiguous:
+        return matched == previous_matched;
+      case SplitBehavior::merged_with_previous:
+        return matched && !previous_matched;
+      case SplitBehavior::merged_with_next:
+        return previous_matched && !matched;
+      default:
+        return false;
     }
   }
 };
 
-/// Writes every piece in the byte alphabet, after a space in front where there is none and a cut, if these are asked for.
+/// Writes every piece in the byte alphabet, after a space in front where there is none and a cut, if these are asked
+/// for.
 struct ByteLevel {
   bool add_prefix_space = false;
   std::optional<Split> split;  ///< GPT-2's own expression, or none

@@ -25,7 +25,8 @@ namespace janusflow {
 
 /// processor_config.json, with the official class's defaults.
 struct ProcessorSettings {
-  std::string image_tag = "<image_placeholder>";  ///< stands for a picture in a question, then for each of its embeddings
+  std::string image_tag =
+      "<image_placeholder>";  ///< stands for a picture in a question, then for each of its embeddings
   std::string image_start_tag = "<begin_of_image>";
   std::string image_end_tag = "<end_of_image>";
   std::string image_gen_tag = "<｜begin▁of▁generation｜>";
@@ -34,7 +35,8 @@ struct ProcessorSettings {
   std::int32_t ignore_id = -100;  ///< label of a position without loss
 };
 
-/// tokenizer_config.json and special_tokens_map.json, as far as ids depend on them (LlamaTokenizerFast of transformers 4.47).
+/// tokenizer_config.json and special_tokens_map.json, as far as ids depend on them (LlamaTokenizerFast of
+/// transformers 4.47).
 struct TokenizerSettings {
   std::string bos_token, eos_token;
   bool add_bos_token = true;
@@ -46,8 +48,9 @@ struct SpecialIds {
   std::int32_t bos, eos, pad, image, image_start, image_end, image_gen;
 };
 
-/// The ids of a conversation about pictures. Picture k takes 1 + num_image_tokens positions from pictures[k] on (the start tag and
-/// the image tags), whose embeddings are beg_of_und_embed and the aligned features; the end tag behind them is an ordinary token.
+/// The ids of a conversation about pictures. Picture k takes 1 + num_image_tokens positions from pictures[k] on (the
+/// start tag and the image tags), whose embeddings are beg_of_und_embed and the aligned features; the end tag behind
+/// them is an ordinary token.
 struct UnderstandingPrompt {
   std::vector<std::int32_t> ids;
   std::vector<std::size_t> pictures;
@@ -73,8 +76,9 @@ inline AddedToken read_settings_token(const Json& value, const std::string& name
           .special = special};
 }
 
-/// Adds to `tokenizer` what transformers adds on loading: the tokens of added_tokens_decoder by their ids, then the special tokens
-/// that are not added ones yet. Among these is "<unk>" unless the settings say `"unk_token": null`: it shifts what comes after.
+/// Adds to `tokenizer` what transformers adds on loading: the tokens of added_tokens_decoder by their ids, then the
+/// special tokens that are not added ones yet. Among these is "<unk>" unless the settings say `"unk_token": null`: it
+/// shifts what comes after.
 inline TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer, const std::filesystem::path& directory) {
   const std::string name = (directory / "tokenizer_config.json").string();
   Json config = read_optional_json(name).value_or(Json::object());
@@ -84,8 +88,8 @@ inline TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer, const st
     for (const auto& [key, value] : object.object("added_tokens_decoder").json().items()) {
       std::int32_t id = -1;
       const auto parsed = std::from_chars(key.data(), key.data() + key.size(), id);
-      require(parsed.ec == std::errc() && parsed.ptr == key.data() + key.size() && id >= 0, object.name("added_tokens_decoder"),
-              " has ", Json(key), " for an id");
+      require(parsed.ec == std::errc() && parsed.ptr == key.data() + key.size() && id >= 0,
+              object.name("added_tokens_decoder"), " has ", Json(key), " for an id");
       tokens.emplace(id, read_settings_token(value, object.name("added_tokens_decoder")));
     }
     for (auto& [id, token] : tokens) tokenizer.add_token(std::move(token));
@@ -111,7 +115,8 @@ inline TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer, const st
   const auto add = [&](const Json& value, const std::string& key) {
     auto token = read_settings_token(value, object.name(key));
     token.special = true;
-    const bool replaces = value.is_object() && key == "additional_special_tokens";  // the named ones take their flags from the file
+    const bool replaces =
+        value.is_object() && key == "additional_special_tokens";  // the named ones take their flags from the file
     if (replaces || !tokenizer.is_added(token.content)) tokenizer.add_token(token);
     return token.content;
   };
@@ -127,7 +132,8 @@ inline TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer, const st
     require(tokens.is_array(), object.name("additional_special_tokens"), " must be a list");
     for (const Json& token : tokens) add(token, "additional_special_tokens");
   }
-  require(!settings.bos_token.empty() && !settings.eos_token.empty(), name, ": bos_token and eos_token must not be null");
+  require(!settings.bos_token.empty() && !settings.eos_token.empty(), name,
+          ": bos_token and eos_token must not be null");
   settings.add_bos_token = object.get<bool>("add_bos_token", true);
   settings.add_eos_token = object.get<bool>("add_eos_token", false);
   return settings;
@@ -137,15 +143,17 @@ inline ProcessorSettings read_processor_settings(const std::filesystem::path& pa
   const Json json = read_optional_json(path).value_or(Json::object());
   const JsonObject object(json, path.string());
   ProcessorSettings settings;
-  for (const auto& [key, tag] : {std::pair("image_tag", &settings.image_tag), std::pair("image_start_tag", &settings.image_start_tag),
-                                 std::pair("image_end_tag", &settings.image_end_tag), std::pair("image_gen_tag", &settings.image_gen_tag)}) {
+  for (const auto& [key, tag] :
+       {std::pair("image_tag", &settings.image_tag), std::pair("image_start_tag", &settings.image_start_tag),
+        std::pair("image_end_tag", &settings.image_end_tag), std::pair("image_gen_tag", &settings.image_gen_tag)}) {
     *tag = object.get<std::string>(key, *tag);
     require(!tag->empty(), object.name(key), " must not be empty");
   }
   settings.num_image_tokens = object.integer("num_image_tokens", 1, 1 << 20, settings.num_image_tokens);
   settings.sft_format = object.get<std::string>("sft_format", settings.sft_format);
   settings.ignore_id = object.get<std::int32_t>("ignore_id", settings.ignore_id);
-  // The official code would keep the placeholder in front of each picture too, and then find an embedding too few for it.
+  // The official code would keep the placeholder in front of each picture too, and then find an embedding too few for
+  // it.
   require(!object.get<bool>("add_special_token", false), object.name("add_special_token"), " must be false");
   return settings;
 }
@@ -155,9 +163,9 @@ inline ProcessorSettings read_processor_settings(const std::filesystem::path& pa
 /// What the official VLChatProcessor does with text.
 class Processor {
  public:
-  /// Reads tokenizer.json, and processor_config.json, tokenizer_config.json and special_tokens_map.json where they are, from a
-  /// checkpoint's directory; tags that the vocabulary lacks are added behind it in the official order. Throws Error, naming the
-  /// file, when one is malformed or unsupported.
+  /// Reads tokenizer.json, and processor_config.json, tokenizer_config.json and special_tokens_map.json where they are,
+  /// from a checkpoint's directory; tags that the vocabulary lacks are added behind it in the official order. Throws
+  /// Error, naming the file, when one is malformed or unsupported.
   static Processor from_directory(const std::filesystem::path& directory) {
     return Processor(Tokenizer::from_file(directory / "tokenizer.json"), directory);
   }
@@ -167,7 +175,8 @@ class Processor {
   const SpecialIds& ids() const { return ids_; }
   const ChatTemplate& chat() const { return chat_; }
 
-  /// The ids of a finished prompt, the beginning-of-sentence token in front (and the end's behind, if the settings say so).
+  /// The ids of a finished prompt, the beginning-of-sentence token in front (and the end's behind, if the settings say
+  /// so).
   std::vector<std::int32_t> encode(std::string_view text) const {
     auto ids = tokenizer_.encode(text);
     if (tokenizer_settings_.add_bos_token) ids.insert(ids.begin(), ids_.bos);
@@ -175,15 +184,16 @@ class Processor {
     return ids;
   }
 
-  /// The ids of a prompt for a picture: begin of sentence, "User: {prompt}\n\nAssistant:", generation tag. The time embedding takes
-  /// the place of the last one: ids().pad in place of all but the first makes the unconditional row.
+  /// The ids of a prompt for a picture: begin of sentence, "User: {prompt}\n\nAssistant:", generation tag. The time
+  /// embedding takes the place of the last one: ids().pad in place of all but the first makes the unconditional row.
   std::vector<std::int32_t> generation_ids(std::string_view prompt) const {
     const Turn turns[] = {{Role::user, std::string(prompt)}, {Role::assistant, {}}};
     return encode(render(chat_, turns) + settings_.image_gen_tag);
   }
 
-  /// The ids of a conversation, its last turn the assistant's empty one; a picture stands where a content has the image tag. The
-  /// space behind "User:" stays a token of its own in front of it, since the text is encoded before the pictures are put in.
+  /// The ids of a conversation, its last turn the assistant's empty one; a picture stands where a content has the image
+  /// tag. The space behind "User:" stays a token of its own in front of it, since the text is encoded before the
+  /// pictures are put in.
   UnderstandingPrompt understanding_ids(std::span<const Turn> turns) const {
     return with_pictures(encode(render(chat_, turns, understanding_system_prompt)));
   }
@@ -193,8 +203,9 @@ class Processor {
     return understanding_ids(question_turns(question, pictures));
   }
 
-  /// The ids of a further question, to come behind an answer on the same key-value cache: end of sentence, then the question. The
-  /// cache must hold the prompts and all of the answers' ids up to here, without an end of sentence behind the last.
+  /// The ids of a further question, to come behind an answer on the same key-value cache: end of sentence, then the
+  /// question. The cache must hold the prompts and all of the answers' ids up to here, without an end of sentence
+  /// behind the last.
   UnderstandingPrompt following_ids(std::string_view question, std::size_t pictures = 0) const {
     return with_pictures(tokenizer_.encode(chat_.after_assistant + render(chat_, question_turns(question, pictures))));
   }
@@ -215,9 +226,10 @@ class Processor {
     ids_.image_start = id_of(settings_.image_start_tag);
     ids_.image_end = id_of(settings_.image_end_tag);
     chat_ = chat_template(settings_.sft_format);
-    // JanusFlow's files said "deepseek" before Janus-Pro gave that name to roles that are tokens of their own; its users always
-    // wrote "User" and "Assistant".
-    if (settings_.sft_format == "deepseek" && !tokenizer_.token_to_id(chat_.user)) chat_ = chat_template("deepseek_old");
+    // JanusFlow's files said "deepseek" before Janus-Pro gave that name to roles that are tokens of their own; its
+    // users always wrote "User" and "Assistant".
+    if (settings_.sft_format == "deepseek" && !tokenizer_.token_to_id(chat_.user))
+      chat_ = chat_template("deepseek_old");
   }
 
   /// A question and the answer to come. Pictures stand in front, a line each, unless the question places them itself.

@@ -22,19 +22,20 @@ namespace janusflow {
 
 namespace detail {
 
-/// Oniguruma's \w as the inside of a PCRE2 class (whose own \w lacks the marks), and what it counts in where \w stands alone: the
-/// raised digits and fractions of Latin-1.
-inline constexpr std::string_view word_in_class = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})", word_alone = R"(\xb2\xb3\xb9\xbc-\xbe)";
+/// Oniguruma's \w as the inside of a PCRE2 class (whose own \w lacks the marks), and what it counts in where \w stands
+/// alone: the raised digits and fractions of Latin-1.
+inline constexpr std::string_view word_in_class = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})",
+                                  word_alone = R"(\xb2\xb3\xb9\xbc-\xbe)";
 
-/// Rewrites an Oniguruma expression (Ruby syntax, the one that the `tokenizers` library uses) for PCRE2, where the two differ.
-/// Throws Error, its sentence beginning with `where`, on what could come to mean something else.
+/// Rewrites an Oniguruma expression (Ruby syntax, the one that the `tokenizers` library uses) for PCRE2, where the two
+/// differ. Throws Error, its sentence beginning with `where`, on what could come to mean something else.
 class OnigurumaTranslator {
  public:
   OnigurumaTranslator(std::string_view pattern, const std::string& where) : in_(pattern), where_(where) {}
 
   std::string operator()() && {
-    // A run of white space that has failed once fails again from each of its later characters: not to try them makes this common
-    // expression linear instead of quadratic, and changes no match.
+    // A run of white space that has failed once fails again from each of its later characters: not to try them makes
+    // this common expression linear instead of quadratic, and changes no match.
     if (in_ == R"(\s+$)") return R"((?:(?<!\p{White_Space})|\G)\p{White_Space}+$)";
     while (at_ < in_.size()) {
       const char c = in_[at_++];
@@ -60,13 +61,27 @@ class OnigurumaTranslator {
     const char c = in_[at_++];
     const auto word = std::string(word_in_class).append(in_class_ ? "" : word_alone);
     switch (c) {
-      case 's': out_ += R"(\p{White_Space})"; return;
-      case 'S': out_ += R"(\P{White_Space})"; return;
-      case 'd': out_ += R"(\p{Nd})"; return;
-      case 'D': out_ += R"(\P{Nd})"; return;
-      case 'h': out_ += in_class_ ? "0-9a-fA-F" : "[0-9a-fA-F]"; return;
-      case 'v': out_ += R"(\x0b)"; return;
-      case 'w': out_ += in_class_ ? word : '[' + word + ']'; return;
+      case 's':
+        out_ += R"(\p{White_Space})";
+        return;
+      case 'S':
+        out_ += R"(\P{White_Space})";
+        return;
+      case 'd':
+        out_ += R"(\p{Nd})";
+        return;
+      case 'D':
+        out_ += R"(\P{Nd})";
+        return;
+      case 'h':
+        out_ += in_class_ ? "0-9a-fA-F" : "[0-9a-fA-F]";
+        return;
+      case 'v':
+        out_ += R"(\x0b)";
+        return;
+      case 'w':
+        out_ += in_class_ ? word : '[' + word + ']';
+        return;
       case 'W':
         if (in_class_) unsupported(R"(\W inside a class)");
         out_ += "[^" + word + ']';
@@ -79,7 +94,8 @@ class OnigurumaTranslator {
         }
         out_ += '}';
         return;
-      default: break;
+      default:
+        break;
     }
     const bool letter_or_digit = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
     constexpr std::string_view same_everywhere = "pPnrtfae", same_outside = "AzZG123456789";
@@ -93,13 +109,14 @@ class OnigurumaTranslator {
     if ((c == 'p' || c == 'P' || c == 'x') && next_is('{')) braces(c != 'x');
   }
 
-  /// The braces behind \p, \P and \x, which are no quantifier. PCRE2 takes the name of a script for the wider set of the characters
-  /// used with it (Script_Extensions) unless told otherwise.
+  /// The braces behind \p, \P and \x, which are no quantifier. PCRE2 takes the name of a script for the wider set of
+  /// the characters used with it (Script_Extensions) unless told otherwise.
   void braces(bool property) {
     const auto end = in_.find('}', at_);
     if (end == std::string_view::npos) unsupported("an open brace");
     const auto name = in_.substr(at_ + 1, end - at_ - 1);
-    constexpr std::string_view no_scripts[] = {"Any", "Alphabetic", "Lowercase", "Uppercase", "White_Space", "Join_Control"};
+    constexpr std::string_view no_scripts[] = {"Any",       "Alphabetic",  "Lowercase",
+                                               "Uppercase", "White_Space", "Join_Control"};
     const bool script = property && name.size() > 2 && std::ranges::find(no_scripts, name) == std::end(no_scripts);
     out_.append(script ? "{sc:" : "{").append(name) += '}';
     at_ = end + 1;
@@ -147,9 +164,7 @@ class OnigurumaTranslator {
     if (next_is(')') && !first) unsupported("options amid a group");  // they would reach over a different part of it
   }
 
-  static bool is_hexadecimal(char c) {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
-  }
+  static bool is_hexadecimal(char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); }
 
   std::string_view in_;
   const std::string& where_;
@@ -165,14 +180,13 @@ class Regex {
  public:
   enum class Syntax { oniguruma, literal };
 
-  /// Compiles `pattern` (UTF-8), machine code included where PCRE2 has it for this processor. Throws Error, its sentence beginning
-  /// with `where`, when the pattern is not valid or not supported.
+  /// Compiles `pattern` (UTF-8), machine code included where PCRE2 has it for this processor. Throws Error, its
+  /// sentence beginning with `where`, when the pattern is not valid or not supported.
   Regex(std::string_view pattern, Syntax syntax, const std::string& where) {
     const std::string source =
         syntax == Syntax::literal ? std::string(pattern) : detail::OnigurumaTranslator(pattern, where)();
     const std::uint32_t options =
-        PCRE2_UTF | PCRE2_NO_UTF_CHECK |
-        (syntax == Syntax::literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
+        PCRE2_UTF | (syntax == Syntax::literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
     const std::unique_ptr<pcre2_compile_context_8, decltype(&pcre2_compile_context_free_8)> context(
         pcre2_compile_context_create_8(nullptr), pcre2_compile_context_free_8);
     require(context != nullptr, where, ": out of memory for a regular expression");
@@ -197,20 +211,22 @@ class Regex {
       pcre2_set_match_limit_8(context_.get(), step_limit);
     }
 
-    /// Calls found(begin, end) for each match in `text` (valid UTF-8), from left to right, none overlapping. An empty match right
-    /// behind the one before is passed over, as Rust's `onig` crate does. Throws Error when a search takes too many steps.
+    /// Calls found(begin, end) for each match in `text` (valid UTF-8), from left to right, none overlapping. An empty
+    /// match right behind the one before is passed over, as Rust's `onig` crate does. Throws Error when a search takes
+    /// too many steps.
     template <class Found>
     void for_each(std::string_view text, Found found) {
       std::size_t from = 0, last_end = text.size() + 1;
       while (from <= text.size()) {
         const auto subject = reinterpret_cast<PCRE2_SPTR8>(text.data());
-        int result = pcre2_match_8(code_.get(), subject, text.size(), from, PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+        int result =
+            pcre2_match_8(code_.get(), subject, text.size(), from, PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
         if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
-          result = pcre2_match_8(code_.get(), subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data_.get(),
-                                 context_.get());
+          result = pcre2_match_8(code_.get(), subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                                 data_.get(), context_.get());
         }
         if (result == PCRE2_ERROR_NOMATCH) return;
-        require(result > 0, "encode: the tokenizer's regular expression failed on this text: ", message(result));
+        if (result < 0) fail("encode: the tokenizer's regular expression failed on this text: ", message(result));
         const std::size_t* bounds = pcre2_get_ovector_pointer_8(data_.get());
         const std::size_t begin = bounds[0], end = bounds[1];
         if (begin == end && end == last_end) {

@@ -1,4 +1,5 @@
-// Choosing the next token from logits: greedily, or at random with a temperature, the k likeliest, and the likeliest mass.
+// Choosing the next token from logits: greedily, or at random with a temperature, the k likeliest, and the likeliest
+// mass.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,8 @@ inline void check_logits(std::span<const float> logits) {
   require(!logits.empty(), "sample: there are no logits");
   bool any = false;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    require(logits[i] < std::numeric_limits<float>::infinity(), "sample: the logit of token ", i, " is ", logits[i]);  // NaN too
+    require(logits[i] < std::numeric_limits<float>::infinity(), "sample: the logit of token ", i, " is ",
+            logits[i]);  // NaN too
     any |= logits[i] > -std::numeric_limits<float>::infinity();
   }
   require(any, "sample: all ", logits.size(), " logits are minus infinity");
@@ -42,16 +44,18 @@ inline void check_logits(std::span<const float> logits) {
 
 }  // namespace detail
 
-/// The id of the largest logit [V], the lowest one among equals. Throws Error on NaN, plus infinity, or nothing to choose.
+/// The id of the largest logit [V], the lowest one among equals. Throws Error on NaN, plus infinity, or nothing to
+/// choose.
 inline std::int32_t argmax(std::span<const float> logits) {
   detail::check_logits(logits);
   return static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
 }
 
-/// The distribution that options with a temperature draw from, likeliest first, lower ids first among equals: logits [V] over the temperature, then
-/// top_k, then top_p, as transformers orders its warpers (TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper), in double.
-/// Throws Error as argmax does.
-inline std::vector<TokenProbability> sampling_distribution(std::span<const float> logits, const SamplingOptions& options) {
+/// The distribution that options with a temperature draw from, likeliest first, lower ids first among equals: logits
+/// [V] over the temperature, then top_k, then top_p, as transformers orders its warpers (TemperatureLogitsWarper,
+/// TopKLogitsWarper, TopPLogitsWarper), in double. Throws Error as argmax does.
+inline std::vector<TokenProbability> sampling_distribution(std::span<const float> logits,
+                                                           const SamplingOptions& options) {
   const float largest = logits[static_cast<std::size_t>(argmax(logits))];
   std::vector<TokenProbability> kept;  // first as exp((logit - largest) / temperature)
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -70,7 +74,8 @@ inline std::vector<TokenProbability> sampling_distribution(std::span<const float
   }
   std::ranges::sort(kept, likelier);
   const auto normalise = [&] {
-    const double sum = std::accumulate(kept.begin(), kept.end(), 0.0, [](double s, const auto& t) { return s + t.probability; });
+    const double sum =
+        std::accumulate(kept.begin(), kept.end(), 0.0, [](double s, const auto& t) { return s + t.probability; });
     for (auto& token : kept) token.probability /= sum;
   };
   normalise();
@@ -88,16 +93,17 @@ inline std::vector<TokenProbability> sampling_distribution(std::span<const float
   return kept;
 }
 
-/// Draws one token after another. The same options and logits give the same tokens everywhere: the generator and its conversion to
-/// [0, 1) are fixed (mt19937_64, its upper 53 bits).
+/// Draws one token after another. The same options and logits give the same tokens everywhere: the generator and its
+/// conversion to [0, 1) are fixed (mt19937_64, its upper 53 bits).
 class Sampler {
  public:
   /// Throws Error when an option is out of range.
   explicit Sampler(const SamplingOptions& options) : options_(options), generator_(options.seed) {
-    require(std::isfinite(options.temperature) && options.temperature >= 0, "sample: the temperature must be 0 or more, not ",
-            options.temperature);
+    require(std::isfinite(options.temperature) && options.temperature >= 0,
+            "sample: the temperature must be 0 or more, not ", options.temperature);
     require(options.top_k >= 0, "sample: top_k must be 0 or more, not ", options.top_k);
-    require(options.top_p > 0 && options.top_p <= 1, "sample: top_p must be above 0 and at most 1, not ", options.top_p);
+    require(options.top_p > 0 && options.top_p <= 1, "sample: top_p must be above 0 and at most 1, not ",
+            options.top_p);
   }
 
   /// The next token's id for logits [V]. Throws Error on NaN, plus infinity, or nothing to choose.

@@ -17,8 +17,8 @@
 
 namespace janusflow {
 
-/// A byte-level BPE tokenizer that gives the ids of the `tokenizers` library (0.21), whose tokenizer.json it reads. Any number of
-/// threads may use one at once, as long as none adds tokens.
+/// A byte-level BPE tokenizer that gives the ids of the `tokenizers` library (0.21), whose tokenizer.json it reads. Any
+/// number of threads may use one at once, as long as none adds tokens.
 class Tokenizer {
  public:
   explicit Tokenizer(TokenizerDefinition definition) : definition_(std::move(definition)) {}
@@ -32,9 +32,10 @@ class Tokenizer {
     return Tokenizer(read_tokenizer_json(text, name));
   }
 
-  /// The ids of `text`: added tokens are looked for first, the rest is cut by the pre-tokenizer and merged. Ill-formed UTF-8 counts
-  /// as U+FFFD (Python's `errors="replace"`). With `add_special_tokens`, the post-processor's tokens stand around them. Time is
-  /// n log n in the bytes, given expressions that search in linear time. Throws Error when one exceeds its step limit.
+  /// The ids of `text`: added tokens are looked for first, the rest is cut by the pre-tokenizer and merged. Ill-formed
+  /// UTF-8 counts as U+FFFD (Python's `errors="replace"`). With `add_special_tokens`, the post-processor's tokens stand
+  /// around them. Time is n log n in the bytes, given expressions that search in linear time. Throws Error when one
+  /// exceeds its step limit.
   std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = false) const {
     SplitText split{to_valid_utf8(text), {}};
     if (!split.text.empty()) split.pieces.push_back({0, split.text.size()});
@@ -43,7 +44,8 @@ class Tokenizer {
 
     std::vector<std::int32_t> ids;
     if (add_special_tokens) ids = definition_.prefix;
-    std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>> known;  // words of this text: where their ids stand
+    std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>>
+        known;  // words of this text: where their ids stand
     for (const TextPiece& piece : split.pieces) {
       if (piece.token >= 0) {
         ids.push_back(piece.token);
@@ -73,7 +75,9 @@ class Tokenizer {
     return token ? byte_level_bytes(*token) : std::string();
   }
 
-  std::optional<std::int32_t> token_to_id(std::string_view token) const { return definition_.vocabulary.token_to_id(token); }
+  std::optional<std::int32_t> token_to_id(std::string_view token) const {
+    return definition_.vocabulary.token_to_id(token);
+  }
   /// The token as the vocabulary spells it (in the byte alphabet); valid until a token is added.
   std::optional<std::string_view> id_to_token(std::int32_t id) const {
     const auto* token = definition_.vocabulary.id_to_token(id);
@@ -95,8 +99,8 @@ class Tokenizer {
   TokenizerDefinition definition_;
 };
 
-/// Decodes ids as they come, holding back the bytes of a character that is not complete yet: the texts of all pushes and of
-/// finish(), joined, are Tokenizer::decode of all ids. The tokenizer must outlive it.
+/// Decodes ids as they come, holding back the bytes of a character that is not complete yet: the texts of all pushes
+/// and of finish(), joined, are Tokenizer::decode of all ids. The tokenizer must outlive it.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true)

@@ -60,7 +60,8 @@ class TokenizerJsonReader {
 
   std::int32_t token_id(const Json& value, const std::string& token) const {
     const bool fits = value.is_number_unsigned() && value.get<std::uint64_t>() <= std::uint64_t{max_token_id};
-    require(fits, name_, ": the token ", Json(token), " has the id ", value, "; ids are integers from 0 to ", max_token_id);
+    if (!fits)
+      fail(name_, ": the token ", Json(token), " has the id ", value, "; ids are integers from 0 to ", max_token_id);
     return value.get<std::int32_t>();
   }
 
@@ -78,15 +79,17 @@ class TokenizerJsonReader {
     options.ignore_merges = model.get<bool>("ignore_merges", false);
     auto& bpe = result_.vocabulary.model = BytePairEncoding(std::move(options));
 
-    for (const auto& [token, value] : model.object("vocab").json().items()) {
+    const Json& vocab = model.object("vocab").json();
+    require(model.has("merges"), model.name("merges"), " is missing");
+    const Json& merges = model.json().at("merges");
+    require(merges.is_array(), model.name("merges"), " must be a list");
+    bpe.reserve(vocab.size(), merges.size());
+    for (const auto& [token, value] : vocab.items()) {
       const std::int32_t id = token_id(value, token);
       if (!bpe.add_token(token, id)) {
         fail(name_, ": the tokens ", Json(*bpe.id_to_token(id)), " and ", Json(token), " have the same id ", id);
       }
     }
-    require(model.has("merges"), model.name("merges"), " is missing");
-    const Json& merges = model.json().at("merges");
-    require(merges.is_array(), model.name("merges"), " must be a list");
     for (const Json& merge : merges) read_merge(merge, bpe);
   }
 
@@ -102,7 +105,8 @@ class TokenizerJsonReader {
       known = bpe.add_merge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>());
     }
     if (!known) {
-      fail(name_, ": the merge ", merge.dump().substr(0, 100), " does not name two tokens of the vocabulary whose union is one too");
+      fail(name_, ": the merge ", merge.dump().substr(0, 100),
+           " does not name two tokens of the vocabulary whose union is one too");
     }
   }
 
@@ -126,7 +130,8 @@ class TokenizerJsonReader {
       } catch (const Error& error) {
         fail(name_, ": ", error.what());
       }
-      require(given == id, name_, ": the added token ", Json(content), " has the id ", id, ", but its place in the vocabulary is ", given);
+      require(given == id, name_, ": the added token ", Json(content), " has the id ", id,
+              ", but its place in the vocabulary is ", given);
     }
   }
 
@@ -222,8 +227,9 @@ class TokenizerJsonReader {
 
 }  // namespace detail
 
-/// Reads the text of a tokenizer.json; `name` (a path) is what errors begin with. Throws Error when it is malformed, or asks for
-/// something that byte-level BPE of the DeepSeek kind does not need (another model, a normalizer, another pre-tokenizer ...).
+/// Reads the text of a tokenizer.json; `name` (a path) is what errors begin with. Throws Error when it is malformed, or
+/// asks for something that byte-level BPE of the DeepSeek kind does not need (another model, a normalizer, another
+/// pre-tokenizer ...).
 inline TokenizerDefinition read_tokenizer_json(std::string_view text, const std::string& name) {
   return detail::TokenizerJsonReader(text, name)();
 }

@@ -11,13 +11,14 @@ namespace janusflow {
 /// What stands at the beginning of some bytes.
 struct Utf8Step {
   enum Kind { character, broken, incomplete } kind;
-  std::size_t length;    ///< bytes that the character, or the ill-formed part, takes
+  std::size_t length;   ///< bytes that the character, or the ill-formed part, takes
   char32_t code_point;  ///< U+FFFD unless `character`
 };
 
-/// Looks at the first character of `bytes`, which must not be empty. An ill-formed sequence is cut where Unicode recommends
-/// (section 3.9, "maximal subpart": what could still have become a character before the byte that ruined it), which is what
-/// Python's `errors="replace"` and Rust's `from_utf8_lossy` do. `incomplete`: the bytes end inside a sequence that is fine so far.
+/// Looks at the first character of `bytes`, which must not be empty. An ill-formed sequence is cut where Unicode
+/// recommends (section 3.9, "maximal subpart": what could still have become a character before the byte that ruined
+/// it), which is what Python's `errors="replace"` and Rust's `from_utf8_lossy` do. `incomplete`: the bytes end inside a
+/// sequence that is fine so far.
 inline Utf8Step utf8_step(std::string_view bytes) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned lead = byte(0);
@@ -56,8 +57,8 @@ inline void append_utf8(std::string& text, char32_t code_point) {
   put_tail(0);
 }
 
-/// Moves the text at the front of `bytes` to the end of `text`, ill-formed parts as U+FFFD, and leaves in `bytes` only a sequence
-/// that more bytes could complete (at most three bytes).
+/// Moves the text at the front of `bytes` to the end of `text`, ill-formed parts as U+FFFD, and leaves in `bytes` only
+/// a sequence that more bytes could complete (at most three bytes).
 inline void drain_utf8(std::string& bytes, std::string& text) {
   std::string_view rest = bytes;
   while (!rest.empty()) {
@@ -83,8 +84,8 @@ inline std::string to_valid_utf8(std::string_view bytes) {
 
 /// The Unicode property White_Space: what `\s` is in Oniguruma and in Rust's regular expressions.
 inline bool is_white_space(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 /// Bytes of the longest run of characters at the start of `text` (valid UTF-8) for which `predicate(code_point)` holds.

@@ -22,15 +22,15 @@ struct Vocabulary {
   BytePairEncoding model;
   AddedTokens added;
 
-  /// Adds a token, or changes the flags of the added one with the same content; returns its id by the rule of the `tokenizers`
-  /// library: that of the model's token of this name, else the next after the model's size and all added ids. Throws Error when
-  /// the content is empty or that id is another token's.
+  /// Adds a token, or changes the flags of the added one with the same content; returns its id by the rule of the
+  /// `tokenizers` library: that of the model's token of this name, else the next after the model's size and all added
+  /// ids. Throws Error when the content is empty or that id is another token's.
   std::int32_t add(AddedToken token) {
     require(!token.content.empty(), "an added token must not be empty");
     const auto known = token_to_id(token.content);
     const std::int32_t id = known ? *known : next_id();
-    require(known || (id <= max_token_id && !id_to_token(id)), "the added token \"", token.content, "\" would get the id ", id,
-            ", which is taken");
+    require(known || (id <= max_token_id && !id_to_token(id)), "the added token \"", token.content,
+            "\" would get the id ", id, ", which is taken");
     added.set(id, std::move(token));
     return id;
   }
