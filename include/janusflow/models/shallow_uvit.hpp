@@ -28,7 +28,7 @@ struct ConvNeXtBlock {
         channelwise_linear_2(4 * channels, channels, bias),
         cond_embeds_mapper(hidden_size, 2 * channels, bias) {}
 
-  /// x [B, H, W, C], t_emb [B, D] (or [1, D] for the whole batch) -> [B, H, W, C]
+  /// x [B, H, W, C], t_emb [B, D] -> [B, H, W, C]
   template <class X, class E>
   auto operator()(const X& x, const E& t_emb) const {
     auto h = norm(depthwise(x));                            // [B, H, W, C]
@@ -105,7 +105,7 @@ struct ShallowUViTEncoder {
         mid_block(c.use_mid_block ? c.layers_in_middle : 0, c.block_out_channels.back(), c.hidden_size,
                   static_cast<float>(c.norm_eps), c.use_bias ? Bias::present : Bias::none) {}
 
-  /// z [B, h, w, latent channels], t_emb [B, D] or [1, D] -> [B, h / stride, w / stride, C]: picture tokens and skip connection
+  /// z [B, h, w, latent channels], t_emb [B, D] -> [B, h / stride, w / stride, C]: picture tokens and skip connection
   template <class X, class E>
   auto operator()(const X& z, const E& t_emb) const {
     return mid_block(in_conv(z), t_emb);
@@ -157,7 +157,7 @@ struct ShallowUViTDecoder {
                              static_cast<float>(c.norm_eps), c.use_bias ? Bias::present : Bias::none);
   }
 
-  /// x [B, H, W, in], skip [B, H, W, C], t_emb [B, D] or [1, D] -> velocity [B, 2^n H, 2^n W, latent channels]
+  /// x [B, H, W, in], skip [B, H, W, C], t_emb [B, D] -> velocity [B, 2^n H, 2^n W, latent channels]
   template <class X, class E>
   auto operator()(const X& x, const X& skip, const E& t_emb) const {
     auto h = mid_block(concat_channels(input_norm(x), skip), t_emb);  // [B, H, W, in + C]
