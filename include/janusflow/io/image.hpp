@@ -109,6 +109,17 @@ inline Picture contact_sheet(std::span<const Picture> pictures, Index columns, I
   return sheet;
 }
 
+/// The middle of a picture, its sides cut down to multiples of `multiple`. Throws where a side is shorter than that.
+inline Picture crop_to_multiple(TensorView<const std::uint8_t, 3> picture, Index multiple) {
+  require(multiple >= 1 && picture.shape[0] >= multiple && picture.shape[1] >= multiple, "crop_to_multiple: a picture of ",
+          picture.shape[1], " x ", picture.shape[0], " pixels has no sides that are multiples of ", multiple);
+  const Index height = picture.shape[0] / multiple * multiple, width = picture.shape[1] / multiple * multiple;
+  const Index top = (picture.shape[0] - height) / 2, left = (picture.shape[1] - width) / 2;
+  Picture middle(Shape<3>{{height, width, 3}});
+  for (Index y = 0; y < height; ++y) std::copy_n(picture[top + y].row(left), width * 3, &middle(y, 0, 0));
+  return middle;
+}
+
 /// Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared difference); infinite for equal pictures. The shapes
 /// must agree.
 inline double psnr(TensorView<const std::uint8_t, 3> a, TensorView<const std::uint8_t, 3> b) {

@@ -23,7 +23,8 @@
 
 namespace janusflow {
 
-/// processor_config.json, with the official class's defaults.
+/// processor_config.json, with the official class's defaults. Where the file is missing and the vocabulary has the published
+/// model's tags, <image_beg> and <image_end>, these are meant.
 struct ProcessorSettings {
   std::string image_tag =
       "<image_placeholder>";  ///< stands for a picture in a question, then for each of its embeddings
@@ -139,10 +140,16 @@ inline TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer, const st
   return settings;
 }
 
-inline ProcessorSettings read_processor_settings(const std::filesystem::path& path) {
-  const Json json = read_optional_json(path).value_or(Json::object());
+inline ProcessorSettings read_processor_settings(const std::filesystem::path& path, const Tokenizer& tokenizer, Index image_tokens) {
+  const auto file = read_optional_json(path);
+  const Json json = file.value_or(Json::object());
   const JsonObject object(json, path.string());
   ProcessorSettings settings;
+  settings.num_image_tokens = image_tokens;
+  if (!file && tokenizer.token_to_id("<image_beg>") && tokenizer.token_to_id("<image_end>")) {
+    settings.image_start_tag = "<image_beg>";
+    settings.image_end_tag = "<image_end>";
+  }
   for (const auto& [key, tag] :
        {std::pair("image_tag", &settings.image_tag), std::pair("image_start_tag", &settings.image_start_tag),
         std::pair("image_end_tag", &settings.image_end_tag), std::pair("image_gen_tag", &settings.image_gen_tag)}) {
@@ -163,11 +170,11 @@ inline ProcessorSettings read_processor_settings(const std::filesystem::path& pa
 /// What the official VLChatProcessor does with text.
 class Processor {
  public:
-  /// Reads tokenizer.json, and processor_config.json, tokenizer_config.json and special_tokens_map.json where they are,
-  /// from a checkpoint's directory; tags that the vocabulary lacks are added behind it in the official order. Throws
-  /// Error, naming the file, when one is malformed or unsupported.
-  static Processor from_directory(const std::filesystem::path& directory) {
-    return Processor(Tokenizer::from_file(directory / "tokenizer.json"), directory);
+  /// Reads tokenizer.json, and processor_config.json, tokenizer_config.json and special_tokens_map.json where they are, from a
+  /// checkpoint's directory; tags that the vocabulary lacks are added behind it in the official order. A picture takes
+  /// `image_tokens` places where no file says how many. Throws Error, naming the file, when one is malformed or unsupported.
+  static Processor from_directory(const std::filesystem::path& directory, Index image_tokens = 576) {
+    return Processor(Tokenizer::from_file(directory / "tokenizer.json"), directory, image_tokens);
   }
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
@@ -211,9 +218,9 @@ class Processor {
   }
 
  private:
-  Processor(Tokenizer tokenizer, const std::filesystem::path& directory) : tokenizer_(std::move(tokenizer)) {
+  Processor(Tokenizer tokenizer, const std::filesystem::path& directory, Index image_tokens) : tokenizer_(std::move(tokenizer)) {
     tokenizer_settings_ = detail::apply_tokenizer_settings(tokenizer_, directory);
-    settings_ = detail::read_processor_settings(directory / "processor_config.json");
+    settings_ = detail::read_processor_settings(directory / "processor_config.json", tokenizer_, image_tokens);
     const auto id_of = [&](const std::string& token) {
       const auto id = tokenizer_.token_to_id(token);
       return id ? *id : tokenizer_.add_special_token(token);

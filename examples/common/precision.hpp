@@ -1,0 +1,32 @@
+// --precision: which policy the models run by.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "janusflow/io/checkpoint.hpp"
+#include "janusflow/nn/parameters.hpp"
+
+namespace examples {
+
+/// "f32" or "bf16". `auto` is what most of the weights are stored in: float32 for float32, bfloat16 for bfloat16, on every
+/// processor (one without bfloat16 instructions still reads half the memory). What else weights are stored in becomes float32.
+inline std::string choose_precision(const std::string& asked, const janusflow::Checkpoint& checkpoint) {
+  if (asked != "auto") return asked;
+  std::size_t bf16 = 0, all = 0;
+  for (const auto& tensor : checkpoint.tensors()) {
+    all += tensor.bytes.size();
+    if (tensor.dtype == janusflow::Dtype::bf16) bf16 += tensor.bytes.size();
+  }
+  return bf16 * 2 > all ? "bf16" : "f32";
+}
+
+/// Calls f.operator()<Policy>() for a precision that choose_precision returned.
+template <class F>
+decltype(auto) with_precision(const std::string& precision, F&& f) {
+  if (precision == "bf16") return f.template operator()<janusflow::BFloat16>();
+  return f.template operator()<janusflow::Float32>();
+}
+
+}  // namespace examples

@@ -1,0 +1,126 @@
+// What every example program has: its options, one sentence for an error, Ctrl-C, and --json.
+#pragma once
+
+#include "janusflow/core/cpu_guard.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <utility>
+
+#include "common/interrupt.hpp"
+#include "janusflow/core/parallel.hpp"
+#include "janusflow/core/stopwatch.hpp"
+#include "janusflow/io/json.hpp"
+#include "janusflow/version.hpp"
+
+namespace examples {
+
+using namespace janusflow;
+
+/// The frame of a program: options are added to `cli`, then run() does the work.
+class Program {
+ public:
+  CLI::App cli;
+  Json report = Json::object();  // what --json prints: the program adds its results and report["timings"]
+
+  Program(std::string name, const std::string& description) : cli(description, name), name_(std::move(name)) {
+    cli.option_defaults()->always_capture_default();
+    cli.get_formatter()->column_width(34);
+    cli.set_version_flag("--version", std::string("janusflow ") + version);
+    option("-t,--threads", threads_, "N", "threads, the processor's physical cores unless given")->check(CLI::Range(1, 1024));
+    option("--precision", precision_, "auto|f32|bf16", "of the products; auto is what the weights are stored in")
+        ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+    cli.add_flag("--json", json_, "print one JSON object: settings, results, seconds by stage, peak memory in bytes");
+  }
+
+  /// An option whose line in --help shows `value` for what it takes and, behind the text, the default.
+  template <class T>
+  CLI::Option* option(const std::string& names, T& target, const std::string& value, const std::string& text) {
+    CLI::Option* added = cli.add_option(names, target)->option_text(value);
+    const std::string preset = added->get_default_str();
+    const bool shown = !preset.empty() && preset != "\"\"" && preset != "[]" && preset != "{}";
+    return added->description(shown ? text + " [" + preset + "]" : text);
+  }
+
+  bool json() const { return json_; }
+  const std::string& precision() const { return precision_; }
+  /// Seconds since the program began.
+  double seconds() const { return watch_.seconds(); }
+
+  /// Reads the command line and calls body(). Returns the program's exit status: 0, 1 for an error, 2 for a command line that is
+  /// not understood, 130 where Ctrl-C ended it. An error is one sentence on standard error.
+  template <class Body>
+  int run(int argc, char** argv, Body&& body) {
+    try {
+      cli.parse(argc, argv);
+    } catch (const CLI::Success& wish) {  // --help, --version
+      return cli.exit(wish);
+    } catch (const CLI::Error& error) {
+      return say(error.what(), 2);
+    }
+    try {
+      const InterruptGuard guard;
+      set_num_threads(threads_);
+      if (json_) report["settings"] = settings();
+      body();
+      if (json_) print_report();
+      std::cout.flush();
+      require(std::cout.good(), "cannot write to standard output");
+      return 0;
+    } catch (const Interrupted&) {
+      return say("interrupted", 130);
+    } catch (const std::bad_alloc&) {
+      return say("out of memory", 1);
+    } catch (const std::exception& error) {
+      return say(error.what(), 1);
+    }
+  }
+
+ private:
+  int say(std::string sentence, int status) const {
+    for (char& c : sentence)
+      if (c == '\n') c = ' ';
+    std::cerr << name_ << ": " << sentence << '\n';
+    return status;
+  }
+
+  void print_report() {
+    report["timings"]["total"] = seconds();
+    report["peak_memory"] = peak_memory();
+    // Names of files and answers may hold bytes that are not UTF-8.
+    std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  }
+
+  /// Every option's value under its long name; those without a value are left out.
+  Json settings() const {
+    Json settings = Json::object();
+    for (const CLI::Option* option : cli.get_options()) {
+      const std::string key = option->get_lnames().empty() ? option->get_name() : option->get_lnames().front();
+      if (key == "help" || key == "version" || key == "json") continue;
+      const auto& given = option->results();
+      if (option->get_expected_max() == 0) settings[key] = option->count() > 0;  // a flag
+      else if (given.empty() && !option->get_default_str().empty()) settings[key] = typed(*option, option->get_default_str());
+      else if (given.size() == 1 && option->get_items_expected_max() == 1) settings[key] = typed(*option, given[0]);
+      else for (const std::string& item : given) settings[key].push_back(typed(*option, item));
+    }
+    return settings;
+  }
+
+  /// A value as a number, or a list of them, where the option takes numbers.
+  static Json typed(const CLI::Option& option, const std::string& value) {
+    if (option.get_type_name().starts_with("TEXT")) return value;
+    const Json number = Json::parse(value, nullptr, false);
+    return number.is_discarded() ? Json(value) : number;
+  }
+
+  std::string name_;
+  Stopwatch watch_;
+  int threads_ = physical_cores();
+  std::string precision_ = "auto";
+  bool json_ = false;
+};
+
+}  // namespace examples

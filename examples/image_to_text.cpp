@@ -1,0 +1,105 @@
+// Answers questions about pictures.
+#include "common/paths.hpp"
+#include "common/precision.hpp"
+#include "common/program.hpp"
+#include "common/progress.hpp"
+#include "janusflow/io/image.hpp"
+#include "janusflow/pipeline/image_to_text.hpp"
+
+using namespace examples;
+
+namespace {
+
+struct Options {
+  std::string model = default_model(), question;
+  std::vector<std::string> pictures;
+  bool show_ids = false, chat = false;
+};
+
+/// Asks, and prints the answer as it comes.
+template <class Conversation>
+Answer ask(Conversation& conversation, const std::string& question, const AnswerSettings& settings, bool show_ids, bool quiet) {
+  Progress progress;
+  progress.stage("reading");
+  progress.start();
+  const bool stream = isatty(STDOUT_FILENO) && !quiet;  // else the progress line is what a person sees
+  Index pieces = 0;
+  const Answer answer = conversation.ask(question, settings, [&](std::string_view piece) {
+    ++pieces;
+    if (stream) progress.clear();
+    else progress.show(std::min(1.0, static_cast<double>(pieces) / static_cast<double>(settings.max_new_tokens)), "answering, at most");
+    if (!quiet) std::cout << piece << std::flush;
+    return !InterruptGuard::requested();
+  });
+  progress.clear();
+  if (quiet) return answer;
+  std::cout << '\n';
+  if (show_ids)
+    std::cout << "prompt ids: " << Json(answer.prompt_ids).dump() << "\nanswer ids: " << Json(answer.ids).dump() << '\n';
+  std::cout.flush();
+  return answer;
+}
+
+template <class P>
+void answer(Program& program, const Options& options, const ModelFiles& files, const AnswerSettings& settings,
+            std::vector<Picture> pictures) {
+  Progress progress;
+  progress.stage("loading");
+  const ImageToText<P> pipeline(files);
+  program.report["timings"]["load"] = program.seconds();
+  InterruptGuard::throw_if_requested();
+  progress.clear();
+
+  typename ImageToText<P>::Conversation conversation(pipeline, std::move(pictures));
+  const Answer first = ask(conversation, options.question, settings, options.show_ids, program.json());
+  if (InterruptGuard::requested() && !options.chat) throw Interrupted();
+  program.report.update({{"answer", first.text}, {"finished", first.finished}, {"prompt_ids", first.prompt_ids}, {"answer_ids", first.ids}});
+  program.report["timings"].update(
+      {{"vision", first.vision_seconds}, {"prefill", first.prefill_seconds}, {"decode", first.decode_seconds}});
+  if (!options.chat) return;
+
+  const auto next_question = [](std::string& question) {
+    const InterruptGuard::Suspended here;  // nothing is being done that Ctrl-C could stop: it ends the program
+    if (isatty(STDIN_FILENO)) std::cerr << "> " << std::flush;
+    return static_cast<bool>(std::getline(std::cin, question));
+  };
+  for (std::string question; next_question(question);)
+    if (!question.empty()) ask(conversation, question, settings, options.show_ids, false);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program("image_to_text", "Answers questions about pictures with JanusFlow.");
+  Options options;
+  AnswerSettings settings;
+  auto& cli = program.cli;
+  program.option("-m,--model", options.model, "DIR", "the model's directory");
+  program.option("-i,--image", options.pictures, "FILE", "a PNG or JPEG file; may be given several times")
+      ->required()->allow_extra_args(false);
+  program.option("-q,--question", options.question, "TEXT", "what to ask")->required();
+  program.option("--max-new-tokens", settings.max_new_tokens, "N", "length of the answer at most")
+      ->check(CLI::Range(1, 1000000));
+  program.option("--temperature", settings.sampling.temperature, "X", "0: the likeliest token each time")
+      ->check(CLI::Range(0.0, 1000.0));
+  program.option("--top-p", settings.sampling.top_p, "X", "only the likeliest tokens that sum to this probability")
+      ->check(CLI::Range(0.0, 1.0));
+  program.option("--top-k", settings.sampling.top_k, "K", "only the K likeliest tokens; 0: all")
+      ->check(CLI::Range(0, 1000000));
+  program.option("-s,--seed", settings.sampling.seed, "N", "of the choice among tokens");
+  cli.add_flag("--show-ids", options.show_ids, "print the token ids of the prompt and of the answer");
+  cli.add_flag("--chat", options.chat, "go on with questions from standard input, a line each; Ctrl-C stops an answer, Ctrl-D ends")
+      ->excludes(cli.get_option("--json"));
+
+  return program.run(argc, argv, [&] {
+    require_model(options.model);
+    Sampler checked(settings.sampling);  // throws for options out of range, before anything is loaded
+    std::vector<Picture> pictures;
+    for (const std::string& path : options.pictures) pictures.push_back(read_picture(path));
+
+    const ModelFiles files = ModelFiles::open(options.model);
+    const std::string precision = choose_precision(program.precision(), *files.checkpoint);
+    program.report["settings"]["precision"] = precision;
+    with_precision(precision, [&]<class P>() { answer<P>(program, options, files, settings, std::move(pictures)); });
+  });
+}

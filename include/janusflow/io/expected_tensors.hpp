@@ -1,0 +1,51 @@
+// What tensors a model needs from a checkpoint, and how a checkpoint differs from that.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "janusflow/io/load.hpp"
+#include "janusflow/nn/layout.hpp"
+
+namespace janusflow {
+
+/// Key and shape of every parameter of a model laid out: Model<Layout>(config).
+template <class M>
+std::map<std::string, std::vector<Index>> expected_tensors(M& laid_out) {
+  std::map<std::string, std::vector<Index>> expected;
+  for_each_parameter(laid_out, [&](const std::string& key, LaidOut& parameter) { expected.emplace(key, parameter.shape); });
+  return expected;
+}
+
+/// How a checkpoint differs from what a model needs; all empty where it fits.
+struct CheckpointDifference {
+  std::vector<std::string> missing, unknown;  // keys
+  std::vector<std::string> misshapen;         // sentences that name key and both shapes
+};
+
+/// Compares by key and shape, as load() would; a key's old name counts as the key.
+inline CheckpointDifference compare(const Checkpoint& checkpoint, const std::map<std::string, std::vector<Index>>& expected) {
+  CheckpointDifference difference;
+  std::map<std::string, const std::vector<Index>*, std::less<>> known;
+  for (const auto& [key, shape] : expected) {
+    known.emplace(key, &shape);
+    known.emplace(old_attention_key(key), &shape);
+    if (!checkpoint.contains(key) && !checkpoint.contains(old_attention_key(key))) difference.missing.push_back(key);
+  }
+  for (const RawTensor& tensor : checkpoint.tensors()) {
+    const auto found = known.find(tensor.key);
+    if (found == known.end()) {
+      if (!tensor.key.ends_with(".rotary_emb.inv_freq")) difference.unknown.push_back(tensor.key);
+      continue;
+    }
+    try {
+      tensor.require_shape(*found->second, Ones::ignored);
+    } catch (const Error& error) {
+      difference.misshapen.push_back(error.what());
+    }
+  }
+  return difference;
+}
+
+}  // namespace janusflow
