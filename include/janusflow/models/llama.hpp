@@ -157,7 +157,11 @@ struct LlamaModel {
     if (sequences.empty()) sequences = alone;
     require(std::ssize(sequences) == batch, "llama: ", sequences.size(), " sequences for a batch of ", batch);
     Index end = 0;
-    for (const SequenceContext& s : sequences) end = std::max(end, s.position + length);
+    for (const SequenceContext& s : sequences) {
+      require(s.cache || (s.visible == 0 && remember == Remember::no),
+              "llama: a sequence without a cache can neither see earlier tokens nor be remembered");
+      end = std::max(end, s.position + length);
+    }
     require(end <= max_positions, "llama: a sequence of ", end, " tokens is longer than the model's ", max_positions);
     const RopeTable rope(end, layers.front().self_attn.head_dim, rope_theta);
     const LlamaPass pass{sequences, remember, rope};

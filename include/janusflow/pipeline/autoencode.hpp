@@ -31,8 +31,8 @@ class Autoencoder {
 
   /// The picture [H, W, 3] of latents [1, Z, h, w] as encode returns them.
   Tensor<std::uint8_t, 3> decode(TensorView<const float, 4> latents) const {
-    require(latents.shape[1] == config_.latent_channels, "autoencoder: latents ", latents.shape, " must have ",
-            config_.latent_channels, " channels");
+    require(latents.shape[0] == 1 && latents.shape[1] == config_.latent_channels && latents.size() > 0, "autoencoder: latents ",
+            latents.shape, " must be [1, ", config_.latent_channels, ", h, w]");
     return to_bytes(decoder_(channels_last(latents)), 0);
   }
 
