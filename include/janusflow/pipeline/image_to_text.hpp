@@ -14,7 +14,7 @@ namespace janusflow {
 /// How an answer is made.
 struct AnswerSettings {
   Index max_new_tokens = 512;
-  SamplingOptions sampling;  // greedy unless told otherwise
+  SamplingOptions sampling = {};  // greedy unless told otherwise
 };
 
 struct Answer {
@@ -37,7 +37,7 @@ class ImageToText {
 
   explicit ImageToText(const ModelFiles& files)
       : config_(files.config),
-        processor_(Processor::from_directory(files.directory)),
+        processor_(Processor::from_directory(files.directory, config_.vision_und_enc.num_patches())),
         preprocessing_(ImageProcessorConfig::from_directory(files.directory, config_.vision_und_enc.image_size)),
         language_(config_.language),
         understanding_(config_) {
@@ -66,10 +66,12 @@ class ImageToText {
     Conversation(const ImageToText& model, std::vector<Tensor<std::uint8_t, 3>> pictures)
         : model_(model), pictures_(std::move(pictures)), cache_(model.language_.model.new_cache()) {}
 
-    /// Answers `question`. Throws Error when the conversation no longer fits into the model's positions, and what the settings'
-    /// own checks throw. `observer` sees the text while it is made.
+    /// Answers `question`. `observer` sees the text while it is made. An answer ends unfinished at max_new_tokens, or where the
+    /// model's positions do; a further question continues from there. Throws Error when the question no longer fits into them,
+    /// and what the settings' own checks throw.
     Answer ask(const std::string& question, const AnswerSettings& settings = {}, const TextObserver& observer = {}) {
       require(settings.max_new_tokens >= 1, "image to text: max_new_tokens must be at least 1, not ", settings.max_new_tokens);
+      Sampler sampler(settings.sampling);  // before anything is read: a refused question leaves the conversation as it was
       Answer answer;
       const Stopwatch vision_watch;
       std::vector<Tensor<float, 3>> features;
@@ -82,33 +84,33 @@ class ImageToText {
       UnderstandingPrompt prompt = first ? model_.processor_.understanding_ids(question, pictures_.size())
                                          : model_.processor_.following_ids(question);
       auto logits = read(model_.embed(prompt, features, unread_));
+      unread_.clear();
       answer.prompt_ids = std::move(prompt.ids);
       answer.prefill_seconds = prefill_watch.seconds();
 
       const Stopwatch decode_watch;
-      Sampler sampler(settings.sampling);
+      // The last token of all need not be read, so it needs no position.
+      const Index most = std::min(settings.max_new_tokens, model_.language_.model.max_positions - cache_.length() + 1);
       StreamDecoder decoder(model_.processor_.tokenizer());
-      bool wanted = true;
-      while (wanted && std::ssize(answer.ids) < settings.max_new_tokens) {
+      for (;;) {
         const std::int32_t id = sampler(logits);
         answer.ids.push_back(id);
         if (id == model_.processor_.ids().eos) {
           answer.finished = true;
-          break;
+          break;  // it comes again with the next question
         }
+        unread_ = {id};
         const std::string piece = decoder.push(id);
         answer.text += piece;
-        if (observer && !piece.empty()) wanted = observer(piece);
-        if (wanted && std::ssize(answer.ids) < settings.max_new_tokens)
-          logits = read(model_.embed({{id}, {}}, {}, {}));
+        const bool wanted = !observer || piece.empty() || observer(piece);
+        if (!wanted || std::ssize(answer.ids) == most) break;
+        logits = read(model_.embed({}, {}, unread_));
+        unread_.clear();
       }
       const std::string rest = decoder.finish();
       answer.text += rest;
       if (observer && !rest.empty()) observer(rest);
       answer.decode_seconds = decode_watch.seconds();
-      // The last token was said but not read; a closing one comes again with the next question.
-      unread_.clear();
-      if (!answer.finished) unread_.push_back(answer.ids.back());
       return answer;
     }
 
@@ -125,7 +127,7 @@ class ImageToText {
     const ImageToText& model_;
     std::vector<Tensor<std::uint8_t, 3>> pictures_;
     KeyValueCache cache_;
-    std::vector<std::int32_t> unread_;  // of the last answer
+    std::vector<std::int32_t> unread_;  // said in the last answer, but not in the cache yet
   };
 
  private:

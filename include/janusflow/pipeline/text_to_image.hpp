@@ -174,6 +174,9 @@ class TextToImage {
 
   Tensor<float, 4> initial_noise(const TextToImageRequest& request) const {
     require(!request.prompts.empty(), "text to image: there is no prompt");
+    require(std::isfinite(request.guidance_scale), "text to image: the guidance scale is ", request.guidance_scale);
+    require(request.guidance_begin <= request.guidance_end, "text to image: guidance from t = ", request.guidance_begin, " to ",
+            request.guidance_end, " is no interval");
     require(request.images_per_prompt >= 1 && request.images_per_prompt <= 10000,
             "text to image: the number of pictures for a prompt must be from 1 to 10000, not ", request.images_per_prompt);
     const Index pictures = std::ssize(request.prompts) * request.images_per_prompt, channels = vae_config_.latent_channels;

@@ -1,0 +1,205 @@
+// Image to text in float32: the official answer, further questions on one cache, stopping, several pictures.
+#include "janusflow/pipeline/image_to_text.hpp"
+
+#include <doctest/doctest.h>
+
+#include "tiny_model.hpp"
+
+using namespace janusflow;
+using namespace janusflow::test;
+
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+using Model = ImageToText<Float32>;
+
+const TinyModel& tiny_model() {
+  static const TinyModel instance;
+  return instance;
+}
+const Model& model() {
+  static const auto instance = Model::from_directory(tiny_model().path());
+  return instance;
+}
+
+/// The golden's pictures 0 and 1, `count` of them in turns.
+std::vector<Tensor<std::uint8_t, 3>> pictures(Index count) {
+  const Checkpoint golden(golden_tiny + "/golden.safetensors");
+  std::vector<Tensor<std::uint8_t, 3>> list;
+  for (Index i = 0; i < count; ++i)
+    list.push_back(golden.at(i % 2 ? "pre.1.image_u8" : "pre.0.image_u8").to_tensor<std::uint8_t, 3>());
+  return list;
+}
+
+/// The greedy continuation of `ids` by `count` tokens, the whole read afresh for each: no cache, one picture's features.
+Ids continuation(const Ids& ids, const std::vector<Tensor<std::uint8_t, 3>>& shown, Index count) {
+  const auto files = ModelFiles::open(tiny_model().path());
+  JanusFlow<Float32> whole(files.config);
+  load(whole, files.checkpoint);
+  const auto& tags = model().processor().ids();
+  Ids all = ids;
+  for (Index i = 0; i < count; ++i) {
+    auto embeddings = whole.language_model.model.embed(all);
+    std::size_t picture = 0;
+    for (std::size_t at = 0; at < all.size(); ++at)
+      if (all[at] == tags.image_start && at + 1 < all.size() && all[at + 1] == tags.image) {
+        const auto features = model().see(shown[picture++]);
+        std::copy_n(whole.understanding.beg_of_und_embed.data(), 64, &embeddings(static_cast<Index>(at), 0));
+        std::copy_n(features.data(), features.size(), &embeddings(static_cast<Index>(at) + 1, 0));
+      }
+    CHECK(picture == shown.size());
+    const auto length = std::ssize(all);
+    const auto logits = whole.language_model.lm_head(
+        drop_tokens(whole.language_model.model(std::move(embeddings).reshaped(Shape{Index{1}, length, Index{64}})), length - 1));
+    all.push_back(static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+  }
+  return {all.end() - count, all.end()};
+}
+
+Ids joined(std::initializer_list<Ids> lists) {
+  Ids all;
+  for (const Ids& list : lists) all.insert(all.end(), list.begin(), list.end());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("image to text: the official answer") {
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  const auto to_ids = [&](const char* key) {
+    const auto stored = golden.integers(key);
+    return Ids(stored.begin(), stored.end());
+  };
+  CHECK(relative_error(model().see(pictures(1)[0]), golden.tensor<3>("und.aligned")) < 2e-5);
+  Model::Conversation conversation(model(), pictures(1));
+  std::string streamed;
+  const auto answer = conversation.ask(golden_question, {.max_new_tokens = 8}, [&](std::string_view text) {
+    CHECK(!text.empty());
+    streamed += text;
+    return true;
+  });
+  CHECK(answer.prompt_ids == to_ids("und.input_ids"));
+  CHECK(answer.ids == to_ids("und.greedy_ids"));
+  CHECK(!answer.finished);
+  CHECK(answer.text == streamed);
+  CHECK(answer.text == model().processor().tokenizer().decode(answer.ids));
+  CHECK(!answer.text.empty());
+}
+
+TEST_CASE("image to text: the same ids on 1, 2 and 3 threads") {
+  Ids ids;
+  with_threads([&](int threads) {
+    Model::Conversation conversation(model(), pictures(2));
+    const auto answer = conversation.ask("Which is brighter?", {.max_new_tokens = 6});
+    if (threads == 1) ids = answer.ids;
+    CHECK(answer.ids == ids);
+  });
+}
+
+TEST_CASE("image to text: a further question continues as the whole conversation would, read afresh") {
+  Model::Conversation conversation(model(), pictures(1));
+  const auto first = conversation.ask(golden_question, {.max_new_tokens = 5});
+  const auto second = conversation.ask("and more", {.max_new_tokens = 4});
+  const auto third = conversation.ask("so", {.max_new_tokens = 3});
+  // An answer cut short is closed in front of the next question; the closing token is part of that question's ids.
+  REQUIRE(!first.finished);
+  REQUIRE(!second.finished);
+  CHECK(second.prompt_ids.front() == model().processor().ids().eos);
+  const Ids two = joined({first.prompt_ids, first.ids, second.prompt_ids});
+  CHECK(continuation(two, pictures(1), 4) == second.ids);
+  CHECK(continuation(joined({two, second.ids, third.prompt_ids}), pictures(1), 3) == third.ids);
+}
+
+TEST_CASE("image to text: the observer stops, and the conversation goes on from what was said") {
+  Model::Conversation conversation(model(), pictures(1));
+  int pieces = 0;
+  const auto stopped = conversation.ask(golden_question, {}, [&](std::string_view) { return ++pieces < 3; });
+  CHECK(pieces == 3);
+  CHECK(!stopped.finished);
+  CHECK(stopped.ids.size() >= 3);
+  const auto next = conversation.ask("and more", {.max_new_tokens = 4});
+  CHECK(continuation(joined({stopped.prompt_ids, stopped.ids, next.prompt_ids}), pictures(1), 4) == next.ids);
+}
+
+TEST_CASE("image to text: an answer that closes itself") {
+  // The tokenizer's settings name the golden's third token the end: the same model, another closing token.
+  const TinyModel other;
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  const auto third = static_cast<std::int32_t>(golden.integers("und.greedy_ids")[2]);
+  const auto token = std::string(*model().processor().tokenizer().id_to_token(third));
+  other.folder().write("tokenizer_config.json", Json{{"unk_token", nullptr}, {"eos_token", token}}.dump());
+  const auto closing = Model::from_directory(other.path());
+  REQUIRE(closing.processor().ids().eos == third);
+  Model::Conversation conversation(closing, pictures(1));
+  const auto answer = conversation.ask(golden_question, {.max_new_tokens = 8});
+  CHECK(answer.finished);
+  CHECK(answer.ids.size() == 3);
+  CHECK(answer.ids.back() == third);
+  CHECK(answer.text.find(token) == std::string::npos);  // a special token is no text
+}
+
+TEST_CASE("image to text: several pictures, in front or placed by the question") {
+  for (const std::string question : {"Which is brighter?", "<image_placeholder> is A, <image_placeholder> is B."}) {
+    Model::Conversation conversation(model(), pictures(2));
+    const auto answer = conversation.ask(question, {.max_new_tokens = 5});
+    CHECK(std::count(answer.prompt_ids.begin(), answer.prompt_ids.end(), model().processor().ids().image) == 72);
+    CHECK(continuation(answer.prompt_ids, pictures(2), 5) == answer.ids);
+  }
+  Model::Conversation without(model(), {});
+  const auto answer = without.ask("Hello", {.max_new_tokens = 3});
+  CHECK(continuation(answer.prompt_ids, {}, 3) == answer.ids);
+}
+
+TEST_CASE("image to text: sampling with a seed") {
+  const auto ask = [&](std::uint64_t seed) {
+    Model::Conversation conversation(model(), pictures(1));
+    return conversation.ask(golden_question, {.max_new_tokens = 12, .sampling = {.temperature = 5, .seed = seed}}).ids;
+  };
+  CHECK(ask(1) == ask(1));
+  CHECK(ask(1) != ask(2));
+}
+
+TEST_CASE("image to text: an answer ends where the model's positions do") {
+  const TinyModel other;
+  Json config = read_json_file(other.path() / "config.json");
+  config["language_config"]["max_position_embeddings"] = 53;  // the prompt's 50, and three more
+  other.folder().write("config.json", config.dump());
+  const auto brief = Model::from_directory(other.path());
+  Model::Conversation conversation(brief, pictures(1));
+  const auto answer = conversation.ask(golden_question);
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  const auto expected = golden.integers("und.greedy_ids");
+  CHECK(answer.ids == Ids(expected.begin(), expected.begin() + 4));  // the last one need not be read
+  CHECK(!answer.finished);
+  CHECK(io_testing::error_of([&] { conversation.ask("and more"); }).find("is longer than the model's 53") != std::string::npos);
+}
+
+TEST_CASE("image to text: what cannot be is refused in one sentence, and the conversation stays as it was") {
+  Model::Conversation conversation(model(), pictures(1));
+  const auto refusal = [&](const std::string& question, const AnswerSettings& settings) {
+    return io_testing::error_of([&] { conversation.ask(question, settings); });
+  };
+  CHECK(refusal("x", {.max_new_tokens = 0}) == "image to text: max_new_tokens must be at least 1, not 0");
+  CHECK(refusal("x", {.sampling = {.temperature = -1}}) == "sample: the temperature must be 0 or more, not -1");
+  CHECK(refusal("<image_placeholder> and <image_placeholder>", {}) ==
+        "image to text: the question has places for 2 pictures, 1 are given");
+  CHECK(refusal(std::string(1100, 'x'), {}).find("is longer than the model's 1024") != std::string::npos);
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  const auto expected = golden.integers("und.greedy_ids");
+  CHECK(conversation.ask(golden_question, {.max_new_tokens = 8}).ids == Ids(expected.begin(), expected.end()));
+  CHECK(refusal("And <image_placeholder>?", {}) == "image to text: the question has places for 1 pictures, 0 are given");
+}
+
+TEST_CASE("image to text: a directory whose parts do not fit together") {
+  const auto refusal = [](const char* file, const Json& change) {
+    const TinyModel other;
+    Json json = read_json_file(other.path() / file);
+    json.update(change, true);
+    other.folder().write(file, json.dump());
+    return io_testing::error_of([&] { Model::from_directory(other.path()); });
+  };
+  CHECK(refusal("processor_config.json", {{"num_image_tokens", 35}}) ==
+        "the processor leaves 35 places for a picture, the model needs 36");
+  CHECK(refusal("preprocessor_config.json", {{"image_size", 64}}) ==
+        "the image processor makes pictures of 64 pixels, the model takes 96");
+}
