@@ -1,4 +1,5 @@
 // Tensors, views of them, and shapes.
+#include "janusflow/core/eigen.hpp"
 #include "janusflow/core/tensor.hpp"
 
 #include <doctest/doctest.h>
@@ -82,7 +83,7 @@ TEST_CASE("a default tensor is empty and harmless") {
   const Tensor<float, 2> no_rows(Shape{0, 7}), no_columns(Shape{7, 0});
   CHECK(no_rows.clone().shape() == Shape{0, 7});
   CHECK(no_columns.clone().shape() == Shape{7, 0});
-  CHECK(no_rows.view().matrix().cols() == 7);
+  CHECK(as_matrix(no_rows).cols() == 7);
 }
 
 TEST_CASE("the last dimension is the fastest") {
@@ -176,11 +177,11 @@ TEST_CASE("columns are views that keep the row's stride") {
     }
   }
   SUBCASE("as an Eigen matrix") {
-    const auto matrix = inner.matrix();
+    const auto matrix = as_matrix(inner);
     CHECK(matrix.rows() == 6);
     CHECK(matrix.cols() == 3);
     CHECK(matrix(4, 2) == 23);
-    inner.matrix().setZero();
+    as_matrix(inner).setZero();
     CHECK(x(0, 0, 0) == 0);
     CHECK(x(0, 0, 4) == 4);
     CHECK(x(1, 2, 1) == 0);
@@ -214,12 +215,12 @@ TEST_CASE("reshaped hands the numbers over") {
 
 TEST_CASE("Eigen maps both ways") {
   const Eigen::MatrixXf columns_first = Eigen::MatrixXf::Random(3, 5);
-  const auto x = Tensor<float, 2>::from_matrix(columns_first);
+  const auto x = tensor_from(columns_first);
   CHECK(x(2, 4) == columns_first(2, 4));
-  CHECK(x.view().matrix() == columns_first);
-  const auto product = Tensor<float, 2>::from_matrix(columns_first * columns_first.transpose());
+  CHECK(as_matrix(x) == columns_first);
+  const auto product = tensor_from(columns_first * columns_first.transpose());
   CHECK(product.shape() == Shape{3, 3});
-  const auto whole = Tensor<std::int32_t, 2>::from_matrix(Eigen::MatrixXi::Identity(2, 2));
+  const auto whole = tensor_from(Eigen::MatrixXi::Identity(2, 2));
   CHECK(whole(1, 1) == 1);
 }
 

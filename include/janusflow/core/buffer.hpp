@@ -50,7 +50,7 @@ class BufferPool {
   }
 
   /// `bytes` is rounded up to the block's size. Throws Error when there is no such memory.
-  void* allocate(std::size_t& bytes) {
+  [[gnu::noinline]] void* allocate(std::size_t& bytes) {
     const std::size_t wanted = bytes;
     bytes = block_size(bytes);
     void* block = reused(bytes);
@@ -66,7 +66,7 @@ class BufferPool {
   }
 
   /// Takes a block of exactly `bytes` (as allocate returned it) back.
-  void deallocate(void* block, std::size_t bytes) noexcept {
+  [[gnu::noinline]] void deallocate(void* block, std::size_t bytes) noexcept {
     const std::lock_guard lock(mutex_);
     try {
       free_.emplace(bytes, block);

@@ -1,9 +1,12 @@
 // The one exception of the library, and how its sentences are put together.
 #pragma once
 
+#include <cstddef>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 namespace janusflow {
 
@@ -14,18 +17,54 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+namespace detail {
+
+/// One part of a sentence: a value, and how to print its type. Sentences are joined behind this, by one function for all of them:
+/// the hundreds of checks of the library then cost a few instructions each, and little to compile.
+struct Part {
+  const void* value;
+  void (*print)(std::ostream&, const void*);
+
+  template <class T>
+  static Part of(const T& value) {
+    if constexpr (std::is_array_v<T>) {  // a literal of any length
+      return {value, [](std::ostream& out, const void* text) { out << static_cast<const char*>(text); }};
+    } else {
+      return {&value, [](std::ostream& out, const void* it) { out << *static_cast<const T*>(it); }};
+    }
+  }
+};
+
+#if defined(__GNUC__)
+[[gnu::noinline, gnu::cold]]
+#endif
+inline std::string join(const Part* parts, std::size_t count) {
+  std::ostringstream out;
+  for (std::size_t i = 0; i < count; ++i) parts[i].print(out, parts[i].value);
+  return std::move(out).str();
+}
+
+#if defined(__GNUC__)
+[[gnu::noinline, gnu::cold]]
+#endif
+[[noreturn]] inline void throw_joined(const Part* parts, std::size_t count) {
+  throw Error(join(parts, count));
+}
+
+}  // namespace detail
+
 /// The arguments written one after another, as operator<< prints them.
 template <class... Parts>
 std::string concat(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return std::move(out).str();
+  const detail::Part list[] = {detail::Part::of(parts)...};
+  return detail::join(list, sizeof...(Parts));
 }
 
 /// Throws Error with the concatenated parts as its sentence.
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
-  throw Error(concat(parts...));
+  const detail::Part list[] = {detail::Part::of(parts)...};
+  detail::throw_joined(list, sizeof...(Parts));
 }
 
 /// Throws Error with the concatenated parts unless `condition` holds.

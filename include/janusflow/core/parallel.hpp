@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #if defined(_OPENMP)
@@ -61,12 +62,10 @@ inline void set_num_threads(int threads) {
   detail::thread_setting() = threads;
 }
 
-/// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
-/// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. What the first failing piece throws
-/// is rethrown, on any number of threads; pieces after it may not run.
-template <class Body>
-void parallel_for(Index count, Body&& body) {
-  if (count <= 0) return;
+namespace detail {
+
+/// parallel_for on a body behind a pointer: the threads and the exceptions are compiled once, not for every loop.
+inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
 #if defined(_OPENMP)
   const int threads = static_cast<int>(std::min<Index>(num_threads(), count));
   if (threads > 1 && !omp_in_parallel()) {
@@ -77,7 +76,7 @@ void parallel_for(Index count, Body&& body) {
     for (Index i = 0; i < count; ++i) {
       if (i > failed.load(std::memory_order_relaxed)) continue;
       try {
-        body(i);
+        piece(body, i);
       } catch (...) {
         const std::lock_guard lock(mutex);
         if (i > failed) continue;
@@ -89,7 +88,20 @@ void parallel_for(Index count, Body&& body) {
     return;
   }
 #endif
-  for (Index i = 0; i < count; ++i) body(i);
+  for (Index i = 0; i < count; ++i) piece(body, i);
+}
+
+}  // namespace detail
+
+/// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
+/// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. What the first failing piece throws
+/// is rethrown, on any number of threads; pieces after it may not run.
+template <class Body>
+void parallel_for(Index count, Body&& body) {
+  using Callable = std::remove_reference_t<Body>;
+  // The cast away of const is undone before the call.
+  detail::run_pieces(count, const_cast<void*>(static_cast<const void*>(&body)),
+                     [](void* it, Index i) { (*static_cast<Callable*>(it))(i); });
 }
 
 /// Calls body(begin, end) on consecutive chunks of at most `grain` that cover [0, count). The chunks depend on count and grain

@@ -1,7 +1,6 @@
 // Tensors: a shape and numbers, last dimension fastest. Tensor owns, TensorView looks.
 #pragma once
 
-#include <Eigen/Core>
 #include <algorithm>
 #include <concepts>
 #include <functional>
@@ -77,13 +76,6 @@ struct TensorView {
     return {data, other};
   }
 
-  /// All rows as an Eigen matrix [rows, last], no copy.
-  auto matrix() const {
-    using Matrix = Eigen::Matrix<value_type, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    using Mapped = std::conditional_t<std::is_const_v<T>, const Matrix, Matrix>;
-    return Eigen::Map<Mapped, 0, Eigen::OuterStride<>>(data, rows(), shape.last(), Eigen::OuterStride<>(row_stride));
-  }
-
   const TensorView& view() const { return *this; }
 };
 
@@ -104,14 +96,6 @@ class Tensor {
     const Index n = shape_.last(), rows = n ? size_ / n : 0;
     for (Index i = 0; i < rows; ++i) std::copy_n(source.row(i), n, data() + i * n);
   }
-  /// Copies an Eigen matrix (R must be 2).
-  template <class Derived>
-  requires(R == 2) static Tensor from_matrix(const Eigen::MatrixBase<Derived>& source) {
-    Tensor tensor(Shape<2>{{source.rows(), source.cols()}});
-    tensor.view().matrix() = source;
-    return tensor;
-  }
-
   /// What is moved from is empty afterwards.
   Tensor(Tensor&& other) noexcept
       : shape_(std::exchange(other.shape_, {})),

@@ -163,7 +163,7 @@ struct GlobalResponseNorm {
 
   GlobalResponseNorm() = default;
   explicit GlobalResponseNorm(Index channels)
-      : weight(Shape{Index{1}, Index{1}, Index{1}, channels}), bias(weight.shape()) {}
+      : weight(Shape{Index{1}, Index{1}, Index{1}, channels}), bias(Shape{Index{1}, Index{1}, Index{1}, channels}) {}
 
   template <class X>
   auto operator()(const X& x) const {

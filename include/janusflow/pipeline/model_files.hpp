@@ -6,6 +6,7 @@
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/autoencoder_kl.hpp"
 #include "janusflow/models/janusflow.hpp"
+#include "janusflow/nn/layout.hpp"
 
 namespace janusflow {
 
@@ -19,7 +20,7 @@ struct ModelFiles {
   static ModelFiles open(const std::filesystem::path& directory) {
     require_directory(directory, "model");
     ModelFiles files{directory, read_config<JanusFlowConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
-    JanusFlow<Float32> model(files.config);  // laid out, not filled
+    JanusFlow<Layout> model(files.config);
     require_known(*files.checkpoint, parameter_keys(model));
     return files;
   }
@@ -50,8 +51,8 @@ struct AutoencoderFiles {
   static AutoencoderFiles open(const std::filesystem::path& directory) {
     ModelFiles::require_directory(directory, "VAE");
     AutoencoderFiles files{read_config<AutoencoderKLConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
-    AutoencoderEncoder<Float32> encoder(files.config);
-    AutoencoderDecoder<Float32> decoder(files.config);
+    AutoencoderEncoder<Layout> encoder(files.config);
+    AutoencoderDecoder<Layout> decoder(files.config);
     std::vector<std::string> keys = parameter_keys(encoder);
     for (std::string& key : parameter_keys(decoder)) keys.push_back(std::move(key));
     ModelFiles::require_known(*files.checkpoint, keys);
