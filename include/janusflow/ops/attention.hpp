@@ -183,6 +183,11 @@ inline void attend_row(const float* query, const HeadKeys& head, Index dim, Inde
 /// Products in Dot's precision (queries, keys, weights and values rounded to it), softmax in float32 by blocks of 256 keys with a
 /// running maximum (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135). A handful of queries
 /// (decoding) are computed in float32 from keys and values as they lie. A sequence's result does not depend on the others.
+///
+/// Error against exact arithmetic on the rounded numbers, to first order: at most (2 ds + eps32 (range + 4 + blocks (range + 6) +
+/// 2 seen + 2 blocks + 2)) sum p |v|, with ds = (head_dim + 12) eps32 max sum |q k| / sqrt(head_dim) a score's error, range the
+/// spread of the scores, seen the keys in `blocks` blocks, p the exact weights; bfloat16 adds 2^-8 sum p |v| for its rounding of
+/// the weights. Throws Error where shapes, pasts or first keys do not fit together.
 template <class Dot, TensorLike Q, TensorLike K, TensorLike V>
 Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Index kv_heads, AttentionMask mask = {},
                            std::span<const Past> past = {}) {

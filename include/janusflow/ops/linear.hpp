@@ -111,7 +111,7 @@ auto linear_each(const X& x, const PackedMatrix<Dot>& first, const More&... more
 }
 
 /// silu(x . gateT) * (x . upT), one pass over both weights: the gated half of Llama's feed-forward (Shazeer 2020,
-/// arXiv 2002.05202, eq. 6), without biases.
+/// arXiv 2002.05202, eq. 6), without biases. The same bytes as silu(linear(x, gate)) times linear(x, up).
 template <TensorLike X, class Dot>
 Tensor<float, X::rank> swiglu(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
   const TensorView<const float, X::rank> input = x.view();
