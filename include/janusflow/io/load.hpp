@@ -27,8 +27,9 @@ void fill(PackedMatrix<Dot>& matrix, const RawTensor& raw, const std::shared_ptr
   matrix.pack(TensorView<const Value, 2>(values));
 }
 
-template <class Dot>
-void fill(PackedFilter<Dot>& filter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+template <class Filter>
+  requires requires(Filter& filter, TensorView<const float, 4> weight) { filter.pack(weight); }
+void fill(Filter& filter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
   const auto weight = raw.to_tensor<float>(filter.shape(), Ones::ignored);
   filter.pack(TensorView<const float, 4>(weight));
 }

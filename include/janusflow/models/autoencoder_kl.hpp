@@ -3,7 +3,6 @@
 
 #include "janusflow/io/autoencoder_config.hpp"
 #include "janusflow/nn/layers.hpp"
-#include "janusflow/ops/pixel_shuffle.hpp"
 
 namespace janusflow {
 
@@ -125,13 +124,13 @@ struct Downsample {
 /// Doubles the picture: every pixel four times, then a 3x3 convolution.
 template <class P>
 struct Upsample {
-  Conv2d<P> conv;
+  UpsampleConv2d<P> conv;
 
-  explicit Upsample(Index channels) : conv(Conv2d<P>::same(channels, channels, 3)) {}
+  explicit Upsample(Index channels) : conv(channels, channels) {}
 
   template <class X>
   X operator()(const X& x) const {
-    return conv(upsample_nearest2x(x));
+    return conv(x);
   }
 
   template <class Self, class V>

@@ -64,6 +64,27 @@ struct Conv2d {
   }
 };
 
+/// A doubled picture (every pixel four times), then a 3x3 convolution of stride 1.
+template <class P>
+struct UpsampleConv2d {
+  typename P::Upsampling weight;       // [out, in, 3, 3]
+  typename P::template Array<1> bias;  // [out]
+
+  UpsampleConv2d() = default;
+  UpsampleConv2d(Index in, Index out) : weight(out, in, 3), bias(Shape{out}) {}
+
+  template <class X>
+  auto operator()(const X& x) const {
+    return upsample_conv2d(x, weight, bias);
+  }
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    walk("weight", self.weight);
+    walk("bias", self.bias);
+  }
+};
+
 /// One odd-sized filter a channel, padded so that the picture keeps its size.
 template <class P>
 struct DepthwiseConv2d {

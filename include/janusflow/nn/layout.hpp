@@ -24,6 +24,7 @@ struct Layout {
     Filter() = default;
     Filter(Index out, Index in, Index kernel) : LaidOut(Shape{out, in, kernel, kernel}) {}
   };
+  using Upsampling = Filter;
   struct Depthwise : LaidOut {
     Depthwise() = default;
     Depthwise(Index channels, Index kernel) : LaidOut(Shape{channels, Index{1}, kernel, kernel}) {}

@@ -33,6 +33,7 @@ struct Packed {
   using Dot = D;
   using Matrix = PackedMatrix<Dot>;
   using Filter = PackedFilter<Dot>;
+  using Upsampling = UpsampleFilter<Dot>;
   using Depthwise = DepthwiseFilter<float>;
   using Table = EmbeddingTable;
   template <int R>

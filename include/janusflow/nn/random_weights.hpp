@@ -42,8 +42,9 @@ void randomize(PackedMatrix<Dot>& matrix, const RandomPool& pool, Index salt) {
   });
   matrix.pack_rows([&](Index n) { return rows.data() + n % rows_at_once * matrix.in_features(); });
 }
-template <class Dot>
-void randomize(PackedFilter<Dot>& filter, const RandomPool& pool, Index salt) {
+template <class Filter>
+  requires requires(Filter& filter, TensorView<const float, 4> weight) { filter.pack(weight); }
+void randomize(Filter& filter, const RandomPool& pool, Index salt) {
   Tensor<float, 4> weight(filter.shape());
   const Index fan_in = weight.size() / weight.shape()[0];
   for (Index o = 0; o < weight.shape()[0]; ++o) {

@@ -80,24 +80,38 @@ struct OnlineSoftmax {
   }
 };
 
+/// What one thread needs to attend a tile of queries; made once for many tiles.
+template <class Dot>
+struct AttentionScratch {
+  Index columns;  // of the values, whole tiles
+  Tensor<float, 1> query;                     // [D], scaled
+  Tensor<typename Dot::InputWord, 1> words;   // the packed queries
+  Tensor<typename Dot::InputWord, 1> weights;  // the packed softmax weights of a block
+  Tensor<float, 2> scores, sums;
+
+  AttentionScratch(Index dim, Index query_words)
+      : columns((dim + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns),
+        query(Shape{dim}),
+        words(Shape{query_words * simd::tile_rows}),
+        weights(Shape{key_block / Dot::depth * simd::tile_rows}),
+        scores(Shape{Index{simd::tile_rows}, key_block}),
+        sums(Shape{Index{simd::tile_rows}, columns}) {}
+};
+
 /// Attention of queries [begin, begin + rows) of one head over packed keys [S, D] and values [D, S]; out rows are written.
 template <class Dot, class Query, class Out>
 void attend_tile(Index begin, Index rows, Index past, Index first_key, bool causal, const PackedMatrix<Dot>& keys,
-                 const PackedMatrix<Dot>& values, Query&& query, Out&& out) {
-  using Word = typename Dot::InputWord;
-  const Index dim = keys.in_features(), total = keys.out_features();
+                 const PackedMatrix<Dot>& values, Query&& query, Out&& out, AttentionScratch<Dot>& scratch) {
+  const Index dim = keys.in_features(), total = keys.out_features(), columns = scratch.columns;
   const Index limit = causal ? std::min(total, past + begin + rows) : total;  // keys the last query sees
-  const Index value_pairs = (values.panels() + 1) / 2, columns = value_pairs * simd::tile_columns;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-
-  Tensor<float, 1> scaled(Shape{dim});
-  Tensor<Word, 1> packed_query(Shape{keys.words() * rows}), packed_weights(Shape{key_block / Dot::depth * rows});
-  Tensor<float, 2> scores(Shape{rows, key_block}), sums(Shape{rows, columns}, 0.0f);
+  float *scores = scratch.scores.data(), *sums = scratch.sums.data();
   alignas(64) float tile[simd::tile_rows * simd::tile_columns];
+  std::fill_n(sums, rows * columns, 0.0f);
   for (Index r = 0; r < rows; ++r) {
     const float* from = query(begin + r);
-    for (Index d = 0; d < dim; ++d) scaled.data()[d] = from[d] * scale;
-    pack_input_panel<Dot>(1, dim, [&](Index) { return scaled.data(); }, packed_query.data() + r, rows);
+    for (Index d = 0; d < dim; ++d) scratch.query.data()[d] = from[d] * scale;
+    pack_input_row<Dot>(scratch.query.data(), dim, scratch.words.data() + r, rows);
   }
 
   const auto product = simd::gemm_tile_for<Dot>(rows);
@@ -107,37 +121,38 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     const Index padded = (end - block + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns;
     for (Index s = 0; s < padded; s += simd::tile_columns) {
       const Index panel = (block + s) / simd::width;
-      product(keys.words(), packed_query.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)), tile);
+      product(keys.words(), scratch.words.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)), tile);
       for (Index r = 0; r < rows; ++r)
-        std::copy_n(tile + r * simd::tile_columns, simd::tile_columns, scores.data() + r * key_block + s);
+        std::copy_n(tile + r * simd::tile_columns, simd::tile_columns, scores + r * key_block + s);
     }
-    const Index words = (padded + Dot::depth - 1) / Dot::depth;
     for (Index r = 0; r < rows; ++r) {
-      float* row = scores.data() + r * key_block;
+      float* row = scores + r * key_block;
       const Index seen = std::clamp<Index>((causal ? past + begin + r + 1 : total) - block, 0, padded);
       std::fill(row + seen, row + padded, -std::numeric_limits<float>::infinity());
       if (first_key > block) std::fill_n(row, std::min(first_key - block, padded), -std::numeric_limits<float>::infinity());
       const float shrink = softmax.absorb(r, row, padded);
       if (shrink != 1.0f)
-        for (Index d = 0; d < columns; ++d) sums(r, d) *= shrink;
-      pack_input_panel<Dot>(1, padded, [&](Index) { return row; }, packed_weights.data() + r, rows);
+        for (float* sum = sums + r * columns; sum != sums + (r + 1) * columns; ++sum) *sum *= shrink;
+      pack_input_row<Dot>(row, padded, scratch.weights.data() + r, rows);
     }
     // The value panels end with the keys, the block's words may not: what lies past the end has weight zero but must be read from
     // somewhere, so the product stops at the panels' own end.
-    const Index offset = block / Dot::depth, depth = std::min(words, values.words() - offset);
-    for (Index pair = 0; pair < value_pairs; ++pair) {
-      const auto* first = values.panel(2 * pair) + offset * simd::width;
-      const auto* second = values.panel(std::min(2 * pair + 1, values.panels() - 1)) + offset * simd::width;
-      product(depth, packed_weights.data(), first, second, tile);
+    const Index offset = block / Dot::depth;
+    const Index depth = std::min((padded + Dot::depth - 1) / Dot::depth, values.words() - offset);
+    for (Index column = 0; column < columns; column += simd::tile_columns) {
+      const Index panel = column / simd::width;
+      product(depth, scratch.weights.data(), values.panel(panel) + offset * simd::width,
+              values.panel(std::min(panel + 1, values.panels() - 1)) + offset * simd::width, tile);
       for (Index r = 0; r < rows; ++r) {
-        float* to = sums.data() + r * columns + pair * simd::tile_columns;
+        float* to = sums + r * columns + column;
         for (Index d = 0; d < simd::tile_columns; ++d) to[d] += tile[r * simd::tile_columns + d];
       }
     }
   }
   for (Index r = 0; r < rows; ++r) {
     const float norm = softmax.sum[r] > 0 ? 1.0f / softmax.sum[r] : 0.0f;
-    for (Index d = 0; d < dim; ++d) out(begin + r)[d] = sums(r, d) * norm;
+    float* to = out(begin + r);
+    for (Index d = 0; d < dim; ++d) to[d] = sums[r * columns + d] * norm;
   }
 }
 
@@ -241,11 +256,12 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     const Index b = piece % batch, head = piece / batch % heads, at = (chunks - 1 - piece / (batch * heads)) * chunk;
     const auto kv = static_cast<std::size_t>(b * kv_heads + head / group);
     const Index before = past.empty() ? 0 : past[static_cast<std::size_t>(b)].length();
+    detail::AttentionScratch<Dot> scratch(dim, packed_keys[kv].words());
     for (Index begin = at; begin < std::min(length, at + chunk); begin += simd::tile_rows)
       detail::attend_tile<Dot>(
           begin, std::min<Index>(simd::tile_rows, length - begin), before, first_key(b), mask.causal, packed_keys[kv],
           packed_values[kv], [&](Index i) { return queries[b].row(i) + head * dim; },
-          [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; });
+          [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; }, scratch);
   });
   return y;
 }

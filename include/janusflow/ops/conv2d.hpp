@@ -1,6 +1,8 @@
 // conv2d as an implicit product: input panels are gathered from the picture, no im2col matrix is ever written.
 #pragma once
 
+#include <array>
+
 #include "janusflow/ops/linear.hpp"
 
 namespace janusflow {
@@ -14,17 +16,19 @@ struct ConvGeometry {
 };
 
 /// A convolution's weight [out, in, kernel, kernel], packed for products as [out, kernel * kernel * in]: taps outside, channels
-/// inside, as a channels-last picture has them.
+/// inside, as a channels-last picture has them. A tap's channels are filled up with zeros to whole words.
 template <class Dot>
 class PackedFilter {
  public:
   PackedFilter() = default;
   PackedFilter(Index out_channels, Index in_channels, Index kernel)
-      : kernel_(kernel), in_(in_channels), matrix_(out_channels, kernel * kernel * in_channels) {}
+      : kernel_(kernel), in_(in_channels), matrix_(out_channels, kernel * kernel * words() * Dot::depth) {}
 
   Index out_channels() const { return matrix_.out_features(); }
   Index in_channels() const { return in_; }
   Index kernel() const { return kernel_; }
+  /// Words of one tap.
+  Index words() const { return (in_ + Dot::depth - 1) / Dot::depth; }
   Shape<4> shape() const { return {{out_channels(), in_, kernel_, kernel_}}; }
   bool filled() const { return matrix_.filled(); }
   const PackedMatrix<Dot>& matrix() const { return matrix_; }
@@ -32,11 +36,11 @@ class PackedFilter {
   /// Fills from `weight` [out, in, kernel, kernel].
   void pack(TensorView<const float, 4> weight) {
     require(weight.shape == shape() && weight.contiguous(), "pack: ", weight.shape, " is not the filter's ", shape());
-    const Index taps = kernel_ * kernel_;
-    Tensor<float, 2> rows(Shape{out_channels(), taps * in_});
+    const Index taps = kernel_ * kernel_, columns = words() * Dot::depth;
+    Tensor<float, 2> rows(Shape{out_channels(), taps * columns}, 0.0f);
     parallel_for(out_channels(), [&](Index o) {
       for (Index c = 0; c < in_; ++c)
-        for (Index t = 0; t < taps; ++t) rows(o, t * in_ + c) = weight.data[(o * in_ + c) * taps + t];
+        for (Index t = 0; t < taps; ++t) rows(o, t * columns + c) = weight.data[(o * in_ + c) * taps + t];
     });
     matrix_.pack(TensorView<const float, 2>(rows));
   }
@@ -48,37 +52,75 @@ class PackedFilter {
 
 namespace detail {
 
-/// Gathers the picture's values under the kernel for consecutive output pixels, row after row of an input panel.
+/// A picture's values as input words, pixel by pixel: rounded once, not once for every tap that reads them.
 template <class Dot>
-struct PatchGather {
-  TensorView<const float, 4> x;
-  Index kernel;
-  ConvGeometry geometry;
-  Index out_height, out_width;
+class WordPicture {
+ public:
+  using Word = typename Dot::InputWord;
 
-  /// Packs output pixels [pixel, pixel + rows) into `to` ([words][rows]). `zeros` holds in-channels zeros and `patch` one patch:
-  /// both are used only where channels do not fill whole words.
-  void operator()(Index pixel, Index rows, typename Dot::InputWord* to, const float* zeros, float* patch) const {
-    const Index channels = x.shape[3], words = channels / Dot::depth;
-    const bool whole = words * Dot::depth == channels;
-    for (Index r = 0; r < rows; ++r) {
-      const Index b = (pixel + r) / (out_height * out_width), at = (pixel + r) % (out_height * out_width);
-      const Index y0 = at / out_width * geometry.stride - geometry.top, x0 = at % out_width * geometry.stride - geometry.left;
-      typename Dot::InputWord* out = to + r;
-      for (Index tap = 0; tap < kernel * kernel; ++tap) {
-        const Index py = y0 + tap / kernel, px = x0 + tap % kernel;
-        const bool inside = py >= 0 && py < x.shape[1] && px >= 0 && px < x.shape[2];
-        const float* from = inside ? x.row((b * x.shape[1] + py) * x.shape[2] + px) : zeros;
-        if (whole)
-          for (Index w = 0; w < words; ++w, from += Dot::depth, out += rows) *out = Dot::input_word(from, Dot::depth);
-        else
-          std::copy_n(from, channels, patch + tap * channels);
+  explicit WordPicture(TensorView<const float, 4> x) : words_((x.shape[3] + Dot::depth - 1) / Dot::depth) {
+    if constexpr (std::is_same_v<Word, float>) {
+      if (x.contiguous()) {  // the values are their own words
+        data_ = x.data;
+        return;
       }
-      if (!whole) pack_input_panel<Dot>(1, kernel * kernel * channels, [&](Index) { return patch; },
-                                       to + r, rows);
+    }
+    storage_ = Buffer(static_cast<std::size_t>(x.rows() * words_) * sizeof(Word));
+    Word* to = static_cast<Word*>(storage_.data());
+    parallel_chunks(x.rows(), 256, [&](Index begin, Index end) {
+      for (Index pixel = begin; pixel < end; ++pixel) Dot::input_words(x.row(pixel), x.shape[3], to + pixel * words_);
+    });
+    data_ = to;
+  }
+
+  Index words() const { return words_; }
+  const Word* pixel(Index i) const { return data_ + i * words_; }
+
+ private:
+  Index words_;
+  Buffer storage_;
+  const Word* data_ = nullptr;
+};
+
+/// Packs the words under the kernel for output pixels [first, first + rows) into an input panel `to`, [taps * words][rows].
+template <class Dot>
+void gather_patches(const WordPicture<Dot>& picture, const Shape<4>& shape, Index kernel, const ConvGeometry& geometry,
+                    Index out_height, Index out_width, Index first, Index rows, typename Dot::InputWord* to) {
+  using Word = typename Dot::InputWord;
+  for (Index r = 0; r < rows; ++r) {
+    const Index b = (first + r) / (out_height * out_width), at = (first + r) % (out_height * out_width);
+    const Index y0 = at / out_width * geometry.stride - geometry.top, x0 = at % out_width * geometry.stride - geometry.left;
+    Word* out = to + r;
+    for (Index tap = 0; tap < kernel * kernel; ++tap) {
+      const Index y = y0 + tap / kernel, x = x0 + tap % kernel;
+      if (y >= 0 && y < shape[1] && x >= 0 && x < shape[2]) {
+        const Word* from = picture.pixel((b * shape[1] + y) * shape[2] + x);
+        for (Index w = 0; w < picture.words(); ++w, out += rows) *out = from[w];
+      } else {
+        for (Index w = 0; w < picture.words(); ++w, out += rows) *out = Word{};
+      }
     }
   }
-};
+}
+
+/// epilogue(patches . weightT) over all output pixels [B, out_height, out_width].
+template <class Dot, class Epilogue>
+void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const PackedFilter<Dot>& weight,
+              const ConvGeometry& geometry, Index out_height, Index out_width, const Epilogue& epilogue) {
+  using Word = typename Dot::InputWord;
+  const PanelPairs<Dot> pairs{weight.matrix()};
+  const Index words = weight.matrix().words();
+  // So many panels are gathered at once and used for every weight panel: half of a common second-level cache.
+  const Index panels = std::clamp<Index>((Index{1} << 19) / (simd::tile_rows * words * static_cast<Index>(sizeof(Word))), 1, 16);
+  parallel_chunks(shape[0] * out_height * out_width, panels * simd::tile_rows, [&](Index begin, Index end) {
+    const Buffer storage(static_cast<std::size_t>((end - begin) * words) * sizeof(Word));
+    Word* gathered = static_cast<Word*>(storage.data());
+    for (Index row = begin; row < end; row += simd::tile_rows)
+      gather_patches<Dot>(picture, shape, weight.kernel(), geometry, out_height, out_width, row,
+                          std::min<Index>(simd::tile_rows, end - row), gathered + (row - begin) * words);
+    gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue);
+  });
+}
 
 }  // namespace detail
 
@@ -98,25 +140,88 @@ Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tenso
   const Index width = (input.shape[2] + geometry.left + geometry.right - kernel) / geometry.stride + 1;
   Tensor<float, 4> y(Shape{input.shape[0], height, width, channels});
   detail::require_fits(after, input.shape[0] * height * width, channels);
+  detail::convolve<Dot>(detail::WordPicture<Dot>(input), input.shape, weight, geometry, height, width,
+                        detail::StoreTile<After>{{y.data(), channels}, channels, bias.empty() ? nullptr : bias.data(), after});
+  return y;
+}
 
-  const PackedMatrix<Dot>& matrix = weight.matrix();
-  const PanelPairs<Dot> pairs{matrix};
-  const detail::StoreTile<After> store{y.data(), channels, channels, bias.empty() ? nullptr : bias.data(), after};
-  const detail::PatchGather<Dot> gather{input, kernel, geometry, height, width};
-  using Word = typename Dot::InputWord;
-  const Index pixels = input.shape[0] * height * width;
-  // A block of 8 panels is reused for every weight panel while it stays in the second-level cache.
-  constexpr Index block_rows = 8 * simd::tile_rows;
-  parallel_chunks(pixels, block_rows, [&](Index begin, Index end) {
-    Tensor<float, 1> spare(Shape{matrix.in_features() + input.shape[3]}, 0.0f);
-    const Buffer storage(static_cast<std::size_t>((end - begin) * matrix.words()) * sizeof(Word));
-    Word* panels = static_cast<Word*>(storage.data());
-    for (Index row = begin; row < end; row += simd::tile_rows)
-      gather(row, std::min<Index>(simd::tile_rows, end - row), panels + (row - begin) * matrix.words(), spare.data(),
-             spare.data() + input.shape[3]);
-    gemm_block<Dot>(begin, end, [&](Index row) { return panels + (row - begin) * matrix.words(); }, pairs, 0, pairs.count(),
-                    store);
-  });
+/// The weight [out, in, 3, 3] of a convolution behind a nearest-neighbour doubling, folded: of the nine taps on the doubled
+/// picture several fall on the same pixel of the original, so that each of the four output phases is a 2x2 convolution of it
+/// whose weights are sums of the given ones (in float32). The same result up to rounding for 4/9 of the products, and the doubled
+/// picture is never made.
+template <class Dot>
+class UpsampleFilter {
+ public:
+  UpsampleFilter() = default;
+  UpsampleFilter(Index out_channels, Index in_channels, Index kernel) {
+    require(kernel == 3, "upsample_conv2d: the kernel must be 3, not ", kernel);
+    for (auto& phase : phases_) phase = PackedFilter<Dot>(out_channels, in_channels, 2);
+  }
+
+  Index out_channels() const { return phases_[0].out_channels(); }
+  Index in_channels() const { return phases_[0].in_channels(); }
+  Shape<4> shape() const { return {{out_channels(), in_channels(), 3, 3}}; }
+  bool filled() const { return phases_[3].filled(); }
+  /// The filter of output pixels (2i + row, 2j + column).
+  const PackedFilter<Dot>& phase(Index row, Index column) const { return phases_[static_cast<std::size_t>(2 * row + column)]; }
+
+  /// Fills from `weight` [out, in, 3, 3].
+  void pack(TensorView<const float, 4> weight) {
+    require(weight.shape == shape() && weight.contiguous(), "pack: ", weight.shape, " is not the filter's ", shape());
+    // Tap k of phase 0 reads the pixel before (k = 0) or the same one; of phase 1 the same one or the one after (k = 2).
+    const auto folded_tap = [](Index phase, Index k) { return phase == 0 ? std::min<Index>(k, 1) : k / 2; };
+    for (Index row = 0; row < 2; ++row)
+      for (Index column = 0; column < 2; ++column) {
+        Tensor<float, 4> folded(Shape{out_channels(), in_channels(), Index{2}, Index{2}}, 0.0f);
+        parallel_for(out_channels(), [&](Index o) {
+          for (Index c = 0; c < in_channels(); ++c)
+            for (Index y = 0; y < 3; ++y)
+              for (Index x = 0; x < 3; ++x) folded(o, c, folded_tap(row, y), folded_tap(column, x)) += weight(o, c, y, x);
+        });
+        phases_[static_cast<std::size_t>(2 * row + column)].pack(std::as_const(folded).view());
+      }
+  }
+
+ private:
+  std::array<PackedFilter<Dot>, 4> phases_;
+};
+
+namespace detail {
+
+/// Rows of one phase of a doubled picture: every second pixel of every second row.
+struct RowsOfPhase {
+  float* y;  // the phase's first pixel
+  Index width, channels;  // of the picture before doubling
+
+  float* operator()(Index row) const {
+    const Index line = row / width, column = row % width;  // lines counted over the batch: each doubles into two
+    return y + (2 * line * 2 * width + 2 * column) * channels;
+  }
+};
+
+}  // namespace detail
+
+/// y [B, 2H, 2W, out] = conv(upsample_nearest2x(x [B, H, W, in]), weight 3x3, padding 1) + bias.
+/// Numeric contract of linear, with 4 in terms whose weights carry up to 3 more roundings.
+template <TensorLike X, class Dot>
+Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, const Tensor<float, 1>& bias) {
+  const TensorView<const float, 4> input = x.view();
+  const auto [batch, height, width, in] = input.shape.extents;
+  const Index channels = weight.out_channels();
+  require(weight.filled() && in == weight.in_channels(), "upsample_conv2d: x ", input.shape, " does not match weight ",
+          weight.shape());
+  require(bias.empty() || bias.size() == channels, "upsample_conv2d: bias ", bias.shape(), " does not match weight ",
+          weight.shape());
+  Tensor<float, 4> y(Shape{batch, 2 * height, 2 * width, channels});
+  const detail::WordPicture<Dot> picture(input);
+  for (Index row = 0; row < 2; ++row)
+    for (Index column = 0; column < 2; ++column) {
+      const ConvGeometry geometry{1, 1 - row, 1 - column, row, column};
+      const detail::RowsOfPhase place{y.data() + (row * 2 * width + column) * channels, width, channels};
+      detail::convolve<Dot>(picture, input.shape, weight.phase(row, column), geometry, height, width,
+                            detail::StoreTile<Identity, detail::RowsOfPhase>{place, channels,
+                                                                            bias.empty() ? nullptr : bias.data(), {}});
+    }
   return y;
 }
 

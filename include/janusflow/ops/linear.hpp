@@ -45,11 +45,19 @@ void require_fits(const Add<X>& after, Index rows, Index columns) {
           Shape{rows, columns});
 }
 
-/// Epilogue that writes after(tile + bias) to y's rows.
-template <class After>
-struct StoreTile {
+/// Where a product's row begins: rows one after another.
+struct RowsInOrder {
   float* y;
-  Index stride, columns;
+  Index stride;
+
+  float* operator()(Index row) const { return y + row * stride; }
+};
+
+/// Epilogue that writes after(tile + bias) to the product's rows, which place(row) finds.
+template <class After, class Place = RowsInOrder>
+struct StoreTile {
+  Place place;
+  Index columns;
   const float* bias;  // null: none
   After after;
 
@@ -61,7 +69,7 @@ struct StoreTile {
       const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
       for (Index r = 0; r < rows; ++r) {
         const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
-        simd::store(after(sum, row + r, column, count), y + (row + r) * stride + column, count);
+        simd::store(after(sum, row + r, column, count), place(row + r) + column, count);
       }
     }
   }
@@ -77,7 +85,7 @@ void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, con
           Shape{weight.out_features(), weight.in_features()});
   require_fits(after, x.rows(), weight.out_features());
   gemm<Dot>(x, PanelPairs<Dot>{weight},
-            StoreTile<After>{y, stride, weight.out_features(), bias.empty() ? nullptr : bias.data(), after});
+            StoreTile<After>{{y, stride}, weight.out_features(), bias.empty() ? nullptr : bias.data(), after});
 }
 
 }  // namespace detail

@@ -95,15 +95,15 @@ class PackedMatrix {
   Buffer storage_;
 };
 
-/// Packs `rows` rows of K floats, given by row(r), into columns of an input panel whose words are `stride` apart.
-template <class Dot, class Row>
-void pack_input_panel(Index rows, Index k, Row&& row, typename Dot::InputWord* to, Index stride) {
-  const Index whole = k / Dot::depth;
-  for (Index r = 0; r < rows; ++r) {
-    const float* from = row(r);
-    typename Dot::InputWord* out = to + r;
-    for (Index w = 0; w < whole; ++w, from += Dot::depth, out += stride) *out = Dot::input_word(from, Dot::depth);
-    if (whole * Dot::depth < k) *out = Dot::input_word(from, k - whole * Dot::depth);
+/// Rounds a row of k floats into one row of an input panel, whose words are `stride` apart.
+template <class Dot>
+void pack_input_row(const float* from, Index k, typename Dot::InputWord* to, Index stride) {
+  constexpr Index at_once = 64;
+  typename Dot::InputWord words[at_once];
+  for (Index begin = 0; begin < k; begin += at_once * Dot::depth) {
+    const Index count = std::min(at_once * Dot::depth, k - begin);
+    Dot::input_words(from + begin, count, words);
+    for (Index w = 0; w * Dot::depth < count; ++w, to += stride) *to = words[w];
   }
 }
 
@@ -120,8 +120,8 @@ class PackedInput {
         storage_(static_cast<std::size_t>(rows_ * words_) * sizeof(Word)) {
     parallel_for((rows_ + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
       const Index begin = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, rows_ - begin);
-      pack_input_panel<Dot>(count, k_, [&](Index r) { return x.row(begin + r); },
-                            static_cast<Word*>(storage_.data()) + begin * words_, count);
+      Word* panel = static_cast<Word*>(storage_.data()) + begin * words_;
+      for (Index r = 0; r < count; ++r) pack_input_row<Dot>(x.row(begin + r), k_, panel + r, count);
     });
   }
 

@@ -1,6 +1,7 @@
 // Dot-product policies: how one word of an input row multiplies one vector of weight words into an accumulator.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
@@ -18,7 +19,8 @@ namespace janusflow::simd {
 //   depth             values of the inner dimension K in one word
 //   WeightWord        what one column of a packed weight panel holds for `depth` values of K
 //   InputWord         what one row of a packed input panel holds for them
-//   weight_word, input_word   round `depth` floats (fewer at the end of K: the rest is zero) into a word
+//   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
+//   input_words       rounds a row of floats into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += input[r] . weight_j  for Rows rows and two weight vectors
 // The kernel, the packing and the blocking are written once, over any policy.
 
@@ -32,7 +34,7 @@ struct Float32Dot {
 
   static float weight_word(const float* values, Index) { return values[0]; }
   static float weight_word(const bfloat16* values, Index) { return values[0]; }
-  static float input_word(const float* values, Index) { return values[0]; }
+  static void input_words(const float* values, Index count, float* words) { std::copy_n(values, count, words); }
 
   template <int Rows>
   static void step(Batch (&acc)[Rows][2], const float* input, const float* first, const float* second) {
@@ -63,7 +65,11 @@ struct BFloat16Dot {
 
 #if defined(__AVX512BF16__)
   using InputWord = std::uint32_t;
-  static std::uint32_t input_word(const float* values, Index count) { return weight_word(values, count); }
+  static void input_words(const float* values, Index count, std::uint32_t* words) {
+    for (; count >= 16; count -= 16, values += 16, words += 8)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(values))));
+    for (; count > 0; count -= depth, values += depth) *words++ = weight_word(values, count);
+  }
 
   template <int Rows>
   static void step(Batch (&acc)[Rows][2], const std::uint32_t* input, const std::uint32_t* first,
@@ -81,8 +87,9 @@ struct BFloat16Dot {
   struct InputWord {
     float low, high;
   };
-  static InputWord input_word(const float* values, Index count) {
-    return {static_cast<float>(bfloat16(values[0])), count > 1 ? static_cast<float>(bfloat16(values[1])) : 0.0f};
+  static void input_words(const float* values, Index count, InputWord* words) {
+    for (; count > 0; count -= depth, values += depth)
+      *words++ = {static_cast<float>(bfloat16(values[0])), count > 1 ? static_cast<float>(bfloat16(values[1])) : 0.0f};
   }
 
   template <int Rows>
