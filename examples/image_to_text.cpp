@@ -16,6 +16,13 @@ struct Options {
   bool show_ids = false, chat = false;
 };
 
+/// "[1, 2, 3]"
+std::string list(const std::vector<std::int32_t>& ids) {
+  std::string text;
+  for (const auto id : ids) text += (text.empty() ? "" : ", ") + std::to_string(id);
+  return '[' + text + ']';
+}
+
 /// Asks, and prints the answer as it comes.
 template <class Conversation>
 Answer ask(Conversation& conversation, const std::string& question, const AnswerSettings& settings, bool show_ids, bool quiet) {
@@ -35,7 +42,7 @@ Answer ask(Conversation& conversation, const std::string& question, const Answer
   if (quiet) return answer;
   std::cout << '\n';
   if (show_ids)
-    std::cout << "prompt ids: " << Json(answer.prompt_ids).dump() << "\nanswer ids: " << Json(answer.ids).dump() << '\n';
+    std::cout << "prompt ids: " << list(answer.prompt_ids) << "\nanswer ids: " << list(answer.ids) << '\n';
   std::cout.flush();
   return answer;
 }

@@ -61,17 +61,15 @@ Json look_at(const std::filesystem::path& path) {
   const Checkpoint checkpoint(path);
   Json found{{"weights", checkpoint.path().string()}};
   Index parameters = 0, bytes = 0;
+  std::map<std::string, Index> by_part, by_dtype;
   for (const RawTensor& tensor : checkpoint.tensors()) {
     found["tensors"].push_back({{"key", tensor.key}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}});
-    Json& part = found["parts"][std::string(part_of(tensor.key))];
-    part["parameters"] = part.value("parameters", Index{0}) + tensor.size();
-    part["tensors"] = part.value("tensors", 0) + 1;
-    Json& dtype = found["dtypes"][std::string(dtype_name(tensor.dtype))];
-    dtype = (dtype.is_null() ? 0 : dtype.get<Index>()) + tensor.size();
+    by_part[std::string(part_of(tensor.key))] += tensor.size();
+    by_dtype[std::string(dtype_name(tensor.dtype))] += tensor.size();
     parameters += tensor.size();
     bytes += static_cast<Index>(tensor.bytes.size());
   }
-  found.update({{"parameters", parameters}, {"bytes", bytes}});
+  found.update({{"parts", by_part}, {"dtypes", by_dtype}, {"parameters", parameters}, {"bytes", bytes}});
   std::error_code error;
   if (!std::filesystem::is_directory(path, error)) return found;
   if (const auto difference = compare_with_config(path, checkpoint))
@@ -95,9 +93,9 @@ void print(const Json& found, bool summary) {
   const auto line = [](const std::string& name, Index number) {
     std::cout << "  " << std::left << std::setw(26) << name << std::right << std::setw(15) << grouped(number) << '\n';
   };
-  for (const auto& [name, part] : found.value("parts", Json::object()).items()) line(name, part["parameters"]);
+  for (const auto& [name, count] : found["parts"].items()) line(name, count);
   line("all parameters", found["parameters"]);
-  for (const auto& [name, count] : found.value("dtypes", Json::object()).items()) line("of them " + name, count);
+  for (const auto& [name, count] : found["dtypes"].items()) line("of them " + name, count);
   line("bytes", found["bytes"]);
   if (!found.contains("missing")) {
     std::cout << "  no config of a known model to compare with\n";

@@ -40,6 +40,7 @@ class Program {
   template <class T>
   CLI::Option* option(const std::string& names, T& target, const std::string& value, const std::string& text) {
     CLI::Option* added = cli.add_option(names, target)->option_text(value);
+    if (added->get_items_expected_max() == 1) added->take_last();  // given twice, as people do who append to a command
     const std::string preset = added->get_default_str();
     const bool shown = !preset.empty() && preset != "\"\"" && preset != "[]" && preset != "{}";
     return added->description(shown ? text + " [" + preset + "]" : text);
