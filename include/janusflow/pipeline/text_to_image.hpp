@@ -25,7 +25,7 @@ struct TextToImageRequest {
   double guidance_end = 1.0;
   AnySolver solver = Euler{};
   Index height = 0, width = 0;  // of the pictures, in pixels; 0: the model's own size
-  std::optional<Tensor<float, 4>> noise;  // [pictures, Z, h, w] to start from in place of the seed's
+  std::optional<Tensor<float, 4>> noise = {};  // [pictures, Z, h, w] to start from in place of the seed's
 };
 
 /// What a TextToImage observer is shown after every step.
