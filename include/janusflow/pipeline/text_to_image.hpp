@@ -16,7 +16,7 @@ namespace janusflow {
 /// What is asked of TextToImage.
 struct TextToImageRequest {
   std::vector<std::string> prompts;            // at least one
-  std::optional<std::string> negative_prompt;  // takes the place of the unconditional row
+  std::optional<std::string> negative_prompt = {};  // takes the place of the unconditional row
   Index images_per_prompt = 1;
   std::uint64_t seed = 42;              // picture j of every prompt starts from the noise of seed + j
   int num_inference_steps = 30;         // adaptive solvers choose their own
@@ -284,8 +284,8 @@ class TextToImage {
   AutoencoderKLConfig vae_config_;
   Processor processor_;
   LlamaModel<P> language_;
-  VelocityHead<P> head_;
-  AutoencoderDecoder<P> decoder_;
+  VelocityHead<typename P::Precise> head_;
+  AutoencoderDecoder<typename P::Precise> decoder_;
 };
 
 }  // namespace janusflow
