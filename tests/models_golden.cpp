@@ -33,7 +33,8 @@ Model& model() {
 }  // namespace
 
 TEST_CASE("golden: time embedding") {
-  auto& [checkpoint, config, janusflow, golden] = model();
+  auto& janusflow = model().janusflow;
+  auto& golden = model().golden;
   const auto times = golden.tensor<1>("time.t");
   const std::span<const float> list(times.data(), static_cast<std::size_t>(times.size()));
   const auto& embed = janusflow.generation.encoder.time_embed;
@@ -42,7 +43,8 @@ TEST_CASE("golden: time embedding") {
 }
 
 TEST_CASE("golden: generation encoder") {
-  auto& [checkpoint, config, janusflow, golden] = model();
+  auto& janusflow = model().janusflow;
+  auto& golden = model().golden;
   const auto& encoder = janusflow.generation.encoder;
   const float t = golden.tensor<0>("gen.t").data()[0];
   const auto t_emb = encoder.time_embed({&t, 1});
@@ -58,7 +60,8 @@ TEST_CASE("golden: generation encoder") {
 }
 
 TEST_CASE("golden: language model on the two rows of guidance") {
-  auto& [checkpoint, config, janusflow, golden] = model();
+  auto& janusflow = model().janusflow;
+  auto& golden = model().golden;
   const auto& language = janusflow.language_model.model;
   const auto input = golden.tensor<3>("gen.llm.in");  // [2, 45, 64]: prefix of 8, time embedding, 36 patches
   const auto mask = golden.integers("gen.attention_mask");
@@ -102,7 +105,8 @@ TEST_CASE("golden: language model on the two rows of guidance") {
 }
 
 TEST_CASE("golden: generation decoder") {
-  auto& [checkpoint, config, janusflow, golden] = model();
+  auto& janusflow = model().janusflow;
+  auto& golden = model().golden;
   const auto& decoder = janusflow.generation.decoder;
   const std::array<Index, 2> twice{0, 0};
   const auto t_emb = select(golden.tensor<1>("gen.t_emb").view().reshape(Shape{Index{1}, Index{64}}), twice);
@@ -136,7 +140,8 @@ TEST_CASE("golden: autoencoder") {
 }
 
 TEST_CASE("golden: understanding") {
-  auto& [checkpoint, config, janusflow, golden] = model();
+  auto& janusflow = model().janusflow;
+  auto& golden = model().golden;
   const auto& tower = janusflow.understanding.vision_tower;
   const auto pixels = golden.picture("und.pixels");
   // und.patch_embed is before the positions are added.

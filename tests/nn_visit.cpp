@@ -183,8 +183,10 @@ TEST_CASE("load: files that do not fit are refused in one sentence that names th
       {"language_model.model.embed_tokens.weight", "[160, 64]"},
       {"vision_gen_enc_model.in_conv.weight", "[32, 4, 2, 2]"},
       {"vision_gen_dec_model.mid_block.res_blocks.0.depthwise.weight", "[64, 1, 7, 7]"}};
-  for (const auto& [key, shape] : kinds)
+  for (const auto& kind : kinds) {
+    const std::string key = kind.first, shape = kind.second;
     ends(load_error(Changed([&](Entries& e) { e[key] = filled(key, Shape{3, 5}, 1.0f); })), key + " has shape [3, 5], expected " + shape);
+  }
   // Older transformers saved these.
   const Changed rotary([](Entries& e) {
     const std::string key = "language_model.model.layers.0.self_attn.rotary_emb.inv_freq";

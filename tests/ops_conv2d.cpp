@@ -51,9 +51,11 @@ const std::vector<Kind> kinds{{1, {}},
 }  // namespace
 
 TEST_CASE("conv2d: float32 against double") {
-  for (const auto& [kernel, geometry] : kinds)
+  for (const Kind& kind : kinds)
     for (const Index in : {1, 3, 16, 17})
       for (const Index out : {1, 15, 33}) {
+        const Index kernel = kind.kernel;
+        const ConvGeometry geometry = kind.geometry;
         CAPTURE(kernel);
         CAPTURE(in);
         CAPTURE(out);
@@ -78,7 +80,9 @@ TEST_CASE("conv2d: bfloat16 is exact products of rounded numbers, summed in floa
 }
 
 TEST_CASE_TEMPLATE("conv2d: a picture alone, strided pixels, any number of threads: the same bytes", Dot, Float32Dot, BFloat16Dot) {
-  for (const auto& [kernel, geometry] : kinds) {
+  for (const Kind& kind : kinds) {
+    const Index kernel = kind.kernel;
+    const ConvGeometry geometry = kind.geometry;
     const auto x = random_tensor<float>(Shape{Index{3}, Index{23}, Index{17}, Index{6}}, 7);  // several blocks of pixels
     const auto w = packed<Dot>(random_tensor<float>(Shape{Index{19}, Index{6}, kernel, kernel}, 8));
     const auto bias = random_tensor<float>(Shape{Index{19}}, 9);
@@ -111,7 +115,9 @@ TEST_CASE("torch: conv2d") {
       {"conv1x1", {}},         {"conv3x3", ConvGeometry::same(3)},      {"conv3x3_one_pixel", ConvGeometry::same(3)},
       {"conv3x3_stride2", halving}, {"conv3x3_stride2_odd", halving}, {"conv2x2_stride2", {.stride = 2}},
       {"conv16x16_stride16", {.stride = 16}}};
-  for (const auto& [name, geometry] : cases) {
+  for (const auto& one : cases) {
+    const std::string name = one.first;
+    const ConvGeometry geometry = one.second;
     CAPTURE(name);
     const auto x = golden.picture(name + ".x"), expected = golden.picture(name + ".y");
     const auto w = golden.tensor<4>(name + ".w");

@@ -157,10 +157,11 @@ TEST_CASE("text to image: every solver by its name") {
   };
   const auto euler = run(Euler{}, 2);
   const std::map<std::string, std::size_t> evaluations{{"euler", 2}, {"heun", 4}, {"midpoint", 4}, {"rk4", 8}, {"ab2", 2}};
-  for (const auto& [name, count] : evaluations) {
+  for (const auto& expected : evaluations) {
+    const std::string name = expected.first;
     CAPTURE(name);
     const auto result = run(solver_from_name(name), 2);
-    CHECK(result.evaluations == count);
+    CHECK(result.evaluations == expected.second);
     CHECK(same(result.latents, euler.latents) == (name == "euler"));
   }
   // Random weights make a field that no step of a picture's would resolve: this is the machinery alone.
