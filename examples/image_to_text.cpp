@@ -31,8 +31,11 @@ Answer ask(Conversation& conversation, const std::string& question, const Answer
   progress.start();
   const bool stream = isatty(STDOUT_FILENO) && !quiet;  // else the progress line is what a person sees
   Index pieces = 0;
+  bool begun = false;  // an answer's first token usually begins with the space behind "Assistant:"
   const Answer answer = conversation.ask(question, settings, [&](std::string_view piece) {
     ++pieces;
+    if (!begun) piece.remove_prefix(std::min(piece.find_first_not_of(" \n"), piece.size()));
+    begun |= !piece.empty();
     if (stream) progress.clear();
     else progress.show(std::min(1.0, static_cast<double>(pieces) / static_cast<double>(settings.max_new_tokens)), "answering, at most");
     if (!quiet) std::cout << piece << std::flush;
