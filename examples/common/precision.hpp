@@ -10,7 +10,7 @@
 
 namespace examples {
 
-/// "f32" or "bf16". `auto` is what most of the weights are stored in: float32 for float32, bfloat16 for bfloat16, on every
+/// "f32", "bf16" or "int8". `auto` is what most of the weights are stored in: float32 for float32, bfloat16 for bfloat16, on every
 /// processor (one without bfloat16 instructions still reads half the memory). What else weights are stored in becomes float32.
 inline std::string choose_precision(const std::string& asked, const janusflow::Checkpoint& checkpoint) {
   if (asked != "auto") return asked;
@@ -25,6 +25,7 @@ inline std::string choose_precision(const std::string& asked, const janusflow::C
 /// Calls f.operator()<Policy>() for a precision that choose_precision returned.
 template <class F>
 decltype(auto) with_precision(const std::string& precision, F&& f) {
+  if (precision == "int8") return f.template operator()<janusflow::Int8>();
   if (precision == "bf16") return f.template operator()<janusflow::BFloat16>();
   return f.template operator()<janusflow::Float32>();
 }

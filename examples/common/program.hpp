@@ -3,11 +3,16 @@
 
 #include "janusflow/core/cpu_guard.hpp"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstddef>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "common/interrupt.hpp"
@@ -31,7 +36,7 @@ class Program {
     cli.get_formatter()->column_width(34);
     cli.set_version_flag("--version", std::string("janusflow ") + version);
     option("-t,--threads", threads_, "N", "threads, the processor's physical cores unless given")->check(CLI::Range(1, 1024));
-    option("--precision", precision_, "auto|f32|bf16", "of the products; auto is what the weights are stored in")
+    option("--precision", precision_, "auto|f32|bf16|int8", "of the products; auto is what the weights are stored in")
         ->check(CLI::IsMember({"auto", "f32", "bf16"}));
     cli.add_flag("--json", json_, "print one JSON object: settings, results, seconds by stage, peak memory in bytes");
   }
@@ -55,6 +60,7 @@ class Program {
   /// not understood, 130 where Ctrl-C ended it. An error is one sentence on standard error.
   template <class Body>
   int run(int argc, char** argv, Body&& body) {
+    wait_passively(argv);
     try {
       cli.parse(argc, argv);
     } catch (const CLI::Success& wish) {  // --help, --version
@@ -81,6 +87,18 @@ class Program {
   }
 
  private:
+  /// OpenMP's threads spin while they wait, unless told otherwise; on a busy machine that holds up the very thread that they wait
+  /// for, and a second's work takes minutes. They are told by the environment before main() begins, so the program starts anew.
+  static void wait_passively([[maybe_unused]] char** argv) {
+#if defined(_OPENMP) && defined(__linux__)
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (error || std::getenv("OMP_WAIT_POLICY")) return;
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    execv(self.c_str(), argv);  // returns only where that is not possible: then it is slower, no more
+#endif
+  }
+
   int say(std::string sentence, int status) const {
     for (char& c : sentence)
       if (c == '\n') c = ' ';

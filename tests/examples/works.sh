@@ -1,0 +1,122 @@
+#!/bin/sh
+# works.sh PROGRAMS SCRATCH: what the example programs do with right input.
+. "$(dirname "$0")/common.sh"
+checks=0
+
+# succeed PROGRAM ARGUMENT...: exit status 0 and nothing on standard error.
+succeed() {
+  checks=$((checks + 1))
+  run "$@"
+  status=$?
+  [ $status = 0 ] || fail "exit status $status: $*: $(cat stderr)"
+  [ ! -s stderr ] || fail "standard error of $*: $(cat stderr)"
+}
+# says PATTERN: the last program's standard output has a line like this.
+says() {
+  checks=$((checks + 1))
+  grep -q -e "$1" stdout || fail "no \"$1\" in $(cat stdout)"
+}
+same() {
+  checks=$((checks + 1))
+  cmp -s "$1" "$2" || fail "$1 and $2 differ"
+}
+different() {
+  checks=$((checks + 1))
+  ! cmp -s "$1" "$2" || fail "$1 and $2 are the same"
+}
+
+for program in text_to_image image_to_text autoencode tokenize inspect make_checkpoint evaluate; do
+  succeed $program --help
+  for option in --threads --precision --json; do says "$option"; done
+done
+
+# The same seed gives the same checkpoint, whatever the threads.
+succeed make_checkpoint -o again --config tiny --threads 3
+same tiny/model.safetensors again/model.safetensors
+succeed make_checkpoint -o other --config tiny --seed 1 --dtype f32 --json
+says '"parameters": 380320'
+different tiny/model.safetensors other/model.safetensors
+
+succeed inspect tiny
+says '^  BF16 \[320,64\]  *language_model.lm_head.weight$'
+says '^  SigLIP  *[0-9,]*$'
+[ "$(grep -c 'every tensor that the config asks for is there, and no other' stdout)" = 2 ] || fail "inspect: $(cat stdout)"
+succeed inspect --summary tiny/vae
+says '^  VAE decoder'
+succeed inspect tiny/model.safetensors --json
+says '"parameters": 380320'
+
+# Pictures: alone or in company, one thread or more, the same bytes.
+paint="text_to_image -m tiny --steps 2 --seed 7"
+succeed $paint -p 'red apple' -p 'a cat' -b 2 -o out/many.png --grid --preview-every 1 --save-latents out/latents.safetensors
+for i in 1 2 3 4; do says "^out/many-$i.png$"; done
+for file in many-grid many-preview-1 many-preview-4; do [ -s out/$file.png ] || fail "out/$file.png is missing"; done
+succeed inspect out/latents.safetensors
+says '^  F32  \[4,4,8,8\]  *latents$'
+succeed $paint -p 'a cat' -o out/one.png --threads 1
+same out/one.png out/many-3.png
+succeed $paint -p 'a cat' -o out/one.png --threads 3 --json
+same out/one.png out/many-3.png
+for key in steps guidance seed solver precision threads pictures load prompt flow decode total peak_memory; do says "\"$key\": "; done
+says '"precision": "bf16"'
+succeed $paint -p 'a cat' -o out/f32.png --precision f32
+different out/one.png out/f32.png
+succeed $paint -p 'a cat' -o out/negative.png -n 'a dog'
+different out/one.png out/negative.png
+succeed $paint -p 'a cat' -o out/plain.png -g 1
+different out/one.png out/plain.png
+succeed $paint -p 'a cat' -o out/interval.png --guidance-interval 0.9 1
+same out/plain.png out/interval.png
+for solver in heun midpoint rk4 ab2; do succeed $paint -p 'a cat' -o out/$solver.png --solver $solver; done
+succeed $paint -p '' -o out/wide.png --width 96 --height 48 --vae other/vae
+
+# Noise from a file: as many pictures as it holds. 2 x 4 x 8 x 8 floats, all zero.
+header='{"noise":{"dtype":"F32","shape":[2,4,8,8],"data_offsets":[0,2048]}}     '
+{ printf '\110\0\0\0\0\0\0\0%s' "$header"; head -c 2048 /dev/zero; } >noise.safetensors
+succeed $paint -p 'a cat' -o out/zero.png --noise noise.safetensors
+same out/zero-1.png out/zero-2.png
+different out/zero-1.png out/one.png
+
+# Answers.
+ask="image_to_text -m tiny --max-new-tokens 8"
+succeed $ask -i out/one.png -q 'What is this?' --show-ids
+says '^prompt ids: \[256,.*\]$'
+says '^answer ids: \[.*\]$'
+cp stdout answer
+succeed $ask -i out/one.png -q 'What is this?' --show-ids -t 1
+same stdout answer
+ids=$(sed -n 's/^answer ids: //p' answer | tr -d ' ')
+succeed $ask -i out/one.png -q 'What is this?' --json
+[ "$(tr -d ' \n' <stdout | sed 's/.*"answer_ids":\(\[[^]]*\]\).*/\1/')" = "$ids" ] || fail "--json has other ids than $ids"
+succeed $ask -i out/one.png -i out/wide.png -q 'What are these?' --temperature 0.8 --top-k 20 --top-p 0.9 --seed 3
+checks=$((checks + 1))
+printf 'And now?\n\nAnd then?\n' | run $ask -i out/one.png -q 'What is this?' --chat --show-ids || fail "chat: $(cat stderr)"
+[ "$(grep -c '^answer ids: ' stdout)" = 3 ] || fail "not three answers: $(cat stdout)"
+
+# There and back.
+succeed autoencode --vae tiny/vae -i out/one.png -o out/back.png --save-latents out/mean.safetensors
+says '^out/back.png: PSNR [0-9.]* dB$'
+succeed inspect out/mean.safetensors
+says '\[1,4,8,8\]  *latents$'
+succeed autoencode --vae tiny/vae -i out/many-grid.png -o out/back.png --crop # 132 pixels: 2 x 64 and a gap of 4
+printf '%s\n' '"red apple"' '""' '"a\nb\u00e9\ud83c\udf4e <｜begin▁of▁sentence｜>"' >lines
+checks=$((checks + 1))
+run tokenize -m tiny <lines || fail "tokenize: $(cat stderr)"
+says '^\[114,101,100,32,97,112,112,108,101\]$'
+says ',256\]$'
+cp stdout ids
+run tokenize -m tiny/tokenizer.json --decode <ids || fail "tokenize --decode: $(cat stderr)"
+says '^"red apple"$'
+says '^"a\\nbé🍎 <｜begin▁of▁sentence｜>"$'
+
+# Ctrl-C ends it, and nothing is left behind.
+checks=$((checks + 1))
+${EMULATOR:-} "$programs/text_to_image" -m tiny -p 'a cat' -o out/never.png --steps 100000 2>stderr &
+running=$!
+sleep 1
+kill -INT $running
+wait $running
+[ $? = 130 ] || fail "not interrupted: $(cat stderr)"
+[ "$(cat stderr)" = 'text_to_image: interrupted' ] || fail "interrupted: $(cat stderr)"
+[ -z "$(ls -A out | grep never)" ] || fail "left behind: $(ls -A out)"
+finish
