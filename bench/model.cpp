@@ -83,7 +83,8 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
   const Sizes sizes = sizes_of(settings.config);
   const JanusFlowConfig& c = sizes.model;
   const bool full = settings.config == "1.3b";
-  const std::string precision = P::Dot::name;
+  using Matrix = typename P::Matrix;
+  const std::string precision = Matrix::Policy::name;
   std::vector<Result> results;
   const auto flop_result = [&](std::string name, std::string detail, double seconds, double flop) {
     results.push_back({std::move(name), precision, std::move(detail), seconds, flop, flop / seconds / peak});
@@ -96,7 +97,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
 
   if (settings.wants("gemm"))
     for (const auto& [m, n, k] : {std::array<Index, 3>{1154, 5632, 2048}, {1154, 2048, 5632}, {577, 2048, 2048}}) {
-      PackedMatrix<typename P::Dot> weight(n, k);
+      Matrix weight(n, k);
       detail::randomize(weight, detail::RandomPool(1), 1);
       const auto x = filled({{1, m, k}});
       const double seconds = measure(5 * settings.repeat, [&] { linear(x, weight); });
@@ -104,7 +105,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
     }
 
   if (settings.wants("vae_decode")) {
-    AutoencoderDecoder<P> decoder(sizes.vae);
+    AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
     randomize(decoder, 3);
     Tensor<float, 4> z(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
     const double seconds = measure(settings.repeat, [&] { decoder(z); });
@@ -151,7 +152,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
     results.push_back({"decode", precision, concat(1 / seconds, " tokens/s"), seconds, bytes, bytes / seconds / bandwidth});
   }
   if (settings.wants("picture_step") || settings.wants("picture")) {
-    VelocityHead<P> head(c);
+    VelocityHead<typename P::Precise> head(c);
     randomize(head, 2);
     KeyValueCache cache = language.model.new_cache();
     const SequenceContext start{&cache, 0, 0};
@@ -164,7 +165,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
     if (settings.wants("picture_step"))
       flop_result("picture_step", "two guided rows", measure(settings.repeat, step), full ? step_flop : 0);
     if (settings.wants("picture")) {
-      AutoencoderDecoder<P> decoder(sizes.vae);
+      AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
       randomize(decoder, 3);
       const Stopwatch watch;
       for (int i = 0; i < settings.steps; ++i) step();
@@ -189,7 +190,7 @@ int main(int argc, char** argv) try {
   Settings settings;
   CLI::App app{"Measures JanusFlow's parts on random weights made in memory."};
   app.add_option("--config", settings.config, "sizes")->check(CLI::IsMember({"1.3b", "emoji"}))->capture_default_str();
-  app.add_option("--precision", settings.precisions, "f32, bf16, or both")->check(CLI::IsMember({"f32", "bf16"}))->delimiter(',')->capture_default_str();
+  app.add_option("--precision", settings.precisions, "f32, bf16, int8, or several")->check(CLI::IsMember({"f32", "bf16", "int8"}))->delimiter(',')->capture_default_str();
   app.add_option("--only", settings.parts, "parts to measure; all but the whole picture unless given")
       ->check(CLI::IsMember({"gemm", "picture_step", "picture", "vae_decode", "siglip", "prefill", "decode"}))
       ->delimiter(',');
@@ -203,18 +204,21 @@ int main(int argc, char** argv) try {
   set_num_threads(settings.threads);
 
   const double f32 = bench::peak_flops<simd::Float32Dot>(), bf16 = bench::peak_flops<simd::BFloat16Dot>();
+  const double int8 = bench::peak_flops<simd::Int8Dot>();
   const double bandwidth = bench::read_bandwidth();
   BufferPool::instance().release();
   nlohmann::json rows = nlohmann::json::array();
   for (const std::string& precision : settings.precisions) {
-    const auto results = precision == "f32" ? run<Float32>(settings, f32, bandwidth) : run<BFloat16>(settings, bf16, bandwidth);
+    const auto results = precision == "f32"    ? run<Float32>(settings, f32, bandwidth)
+                         : precision == "bf16" ? run<BFloat16>(settings, bf16, bandwidth)
+                                               : run<Int8>(settings, int8, bandwidth);
     for (const Result& r : results)
       rows.push_back({{"name", r.name}, {"precision", r.precision}, {"detail", r.detail}, {"threads", settings.threads},
                       {"seconds", r.seconds}, {"of_peak", r.of_peak}, {"peak_rss_MB", static_cast<double>(peak_memory()) / 1e6}});
     BufferPool::instance().release();
   }
   const nlohmann::json report{{"machine", machine_name()},
-                              {"peak", {{"f32", f32 / 1e9}, {"bf16", bf16 / 1e9}, {"read_GBps", bandwidth / 1e9}}},
+                              {"peak", {{"f32", f32 / 1e9}, {"bf16", bf16 / 1e9}, {"int8", int8 / 1e9}, {"read_GBps", bandwidth / 1e9}}},
                               {"results", rows}};
   if (settings.output == "json") {
     std::cout << report.dump(1) << '\n';
@@ -223,7 +227,7 @@ int main(int argc, char** argv) try {
     const std::string separator = md ? " | " : ",", edge = md ? "| " : "";
     if (md)
       std::cout << report["machine"].get<std::string>() << ", " << settings.threads << " threads; peak f32 " << f32 / 1e9 << ", bf16 "
-                << bf16 / 1e9 << " GFLOP/s, read " << bandwidth / 1e9 << " GB/s\n\n";
+                << bf16 / 1e9 << ", int8 " << int8 / 1e9 << " GFLOP/s, read " << bandwidth / 1e9 << " GB/s\n\n";
     std::cout << edge << "name" << separator << "precision" << separator << "detail" << separator << "seconds" << separator
               << "of_peak" << separator << "peak_rss_MB\n";
     if (md) std::cout << "|---|---|---|---|---|---|\n";

@@ -5,6 +5,7 @@
 #include "janusflow/core/parallel.hpp"
 #include "janusflow/core/tensor.hpp"
 #include "janusflow/simd/gemm_kernel.hpp"
+#include "janusflow/simd/int8_dot.hpp"
 
 namespace janusflow::bench {
 
@@ -37,8 +38,10 @@ double peak_flops() {
       for (Index i = 0; i < iterations; ++i) {
 #pragma GCC unroll 32
         for (int c = 0; c < chains; ++c) {
-#if defined(__AVX512BF16__)
-          if constexpr (Dot::depth == 2)
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
+          if constexpr (Dot::quantised)
+            acc[c] = _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(acc[c]), _mm512_castps_si512(a), _mm512_castps_si512(b)));
+          else if constexpr (Dot::depth == 2)
             acc[c] = _mm512_dpbf16_ps(acc[c], std::bit_cast<__m512bh>(static_cast<__m512>(a)),
                                       std::bit_cast<__m512bh>(static_cast<__m512>(b)));
           else
@@ -49,8 +52,8 @@ double peak_flops() {
         for (int c = 0; c < chains; ++c) opaque(acc[c]);
       }
     });
-    // Without an instruction for it, a bfloat16 product is a float32 product: the peak is the same.
-#if defined(__AVX512BF16__)
+    // Without an instruction for it, a product is as many float32 products: the peak is the same.
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
     constexpr Index depth = Dot::depth;
 #else
     constexpr Index depth = 1;

@@ -37,7 +37,7 @@ class Program {
     cli.set_version_flag("--version", std::string("janusflow ") + version);
     option("-t,--threads", threads_, "N", "threads, the processor's physical cores unless given")->check(CLI::Range(1, 1024));
     option("--precision", precision_, "auto|f32|bf16|int8", "of the products; auto is what the weights are stored in")
-        ->check(CLI::IsMember({"auto", "f32", "bf16"}));
+        ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
     cli.add_flag("--json", json_, "print one JSON object: settings, results, seconds by stage, peak memory in bytes");
   }
 

@@ -18,7 +18,7 @@ template <class Dot>
 void fill(PackedMatrix<Dot>& matrix, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
   const Shape shape{matrix.out_features(), matrix.in_features()};
   raw.require_shape(shape.extents, Ones::ignored);
-  using Value = typename Dot::Value;
+  using Value = std::conditional_t<Dot::quantised, float, typename Dot::Value>;
   if (raw.dtype == Dtype::bf16 && reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % alignof(bfloat16) == 0)
     return matrix.pack(TensorView<const bfloat16, 2>(reinterpret_cast<const bfloat16*>(raw.bytes.data()), shape));
   if (raw.dtype == Dtype::f32 && reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % alignof(float) == 0)

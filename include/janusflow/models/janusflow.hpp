@@ -13,7 +13,7 @@ namespace janusflow {
 template <class P>
 struct UnderstandingEncoder {
   SiglipTower<P> vision_tower;
-  Linear<P> aligner;                             // SigLIP's width -> hidden size
+  Linear<typename P::Precise> aligner;           // SigLIP's width -> hidden size
   typename P::template Array<2> beg_of_und_embed;  // [1, C]
 
   explicit UnderstandingEncoder(const JanusFlowConfig& c)
@@ -68,7 +68,7 @@ struct JanusFlow {
   LlamaForCausalLM<P> language_model;
   UnderstandingEncoder<P> understanding;
   SiglipPool<P> pool;
-  VelocityHead<P> generation;
+  VelocityHead<typename P::Precise> generation;
 
   explicit JanusFlow(const JanusFlowConfig& c)
       : language_model(c.language), understanding(c), pool(c.vision_und_enc), generation(c) {}
@@ -78,7 +78,7 @@ struct JanusFlow {
     walk("language_model", self.language_model);
     UnderstandingEncoder<P>::visit(self.understanding, walk);
     walk("vision_und_enc_model.vision_tower.attn_pool", self.pool);
-    VelocityHead<P>::visit(self.generation, walk);
+    VelocityHead<typename P::Precise>::visit(self.generation, walk);
   }
 };
 
@@ -89,8 +89,8 @@ struct JanusFlow {
 /// So a guided picture is two rows, conditional and unconditional, on one encoding. Returns [R, h, w, Z].
 ///
 /// A row's new tokens are the time embedding, then the picture from left to right and top to bottom, all causal (section 3.2).
-template <class P, class X>
-X velocity(const LlamaModel<P>& language, const VelocityHead<P>& head, const X& z, std::span<const float> times,
+template <class P, class H, class X>
+X velocity(const LlamaModel<P>& language, const VelocityHead<H>& head, const X& z, std::span<const float> times,
            std::span<const Index> picture_of, std::span<const SequenceContext> sequences) {
   const auto t_emb = head.encoder.time_embed(times);  // [B, C]
   const X skip = head.encoder(z, t_emb);              // [B, H, W, U]

@@ -41,6 +41,7 @@ struct Layout {
   };
   template <int R>
   using Array = Sized<R>;
+  using Precise = Layout;
 };
 
 }  // namespace janusflow

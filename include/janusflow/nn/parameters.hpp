@@ -9,6 +9,7 @@
 #include "janusflow/ops/depthwise_conv2d.hpp"
 #include "janusflow/ops/embedding.hpp"
 #include "janusflow/ops/linear.hpp"
+#include "janusflow/simd/int8_dot.hpp"
 
 namespace janusflow {
 
@@ -38,9 +39,18 @@ struct Packed {
   using Table = EmbeddingTable;
   template <int R>
   using Array = Tensor<float, R>;
+  /// The policy of parts that lose more by rounding than they would gain in time.
+  using Precise = Packed<D>;
 };
 
 using Float32 = Packed<simd::Float32Dot>;
 using BFloat16 = Packed<simd::BFloat16Dot>;
+
+/// 8-bit products (simd/int8_dot.hpp) in the transformers' linear layers, where nearly all of the time and memory goes; attention,
+/// convolutions and the parts that models mark with Precise stay in bfloat16.
+struct Int8 : BFloat16 {
+  using Matrix = PackedMatrix<simd::Int8Dot>;
+  using Precise = BFloat16;
+};
 
 }  // namespace janusflow

@@ -18,6 +18,7 @@ struct ConvGeometry {
 /// A convolution's weight [out, in, kernel, kernel], packed for products as [out, kernel * kernel * in]: taps outside, channels
 /// inside, as a channels-last picture has them. A tap's channels are filled up with zeros to whole words.
 template <class Dot>
+  requires(!Dot::quantised)
 class PackedFilter {
  public:
   PackedFilter() = default;
@@ -118,7 +119,8 @@ void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const Pack
     for (Index row = begin; row < end; row += simd::tile_rows)
       gather_patches<Dot>(picture, shape, weight.kernel(), geometry, out_height, out_width, row,
                           std::min<Index>(simd::tile_rows, end - row), gathered + (row - begin) * words);
-    gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue);
+    gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue,
+                    [](Index, Index, Index, float*) {});
   });
 }
 

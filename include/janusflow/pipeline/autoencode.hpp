@@ -38,8 +38,8 @@ class Autoencoder {
 
  private:
   AutoencoderKLConfig config_;
-  AutoencoderEncoder<P> encoder_;
-  AutoencoderDecoder<P> decoder_;
+  AutoencoderEncoder<typename P::Precise> encoder_;
+  AutoencoderDecoder<typename P::Precise> decoder_;
 };
 
 }  // namespace janusflow

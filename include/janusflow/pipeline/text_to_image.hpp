@@ -284,8 +284,8 @@ class TextToImage {
   AutoencoderKLConfig vae_config_;
   Processor processor_;
   LlamaModel<P> language_;
-  VelocityHead<P> head_;
-  AutoencoderDecoder<P> decoder_;
+  VelocityHead<typename P::Precise> head_;
+  AutoencoderDecoder<typename P::Precise> decoder_;
 };
 
 }  // namespace janusflow

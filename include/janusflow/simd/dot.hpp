@@ -8,7 +8,7 @@
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/simd/rows.hpp"
 
-#if defined(__AVX512BF16__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -21,6 +21,7 @@ namespace janusflow::simd {
 //   InputWord         what one row of a packed input panel holds for them
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
 //   input_words       rounds a row of floats into words, the last one filled with zeros
+//   quantised         words are integers with a scale for each weight row and each input row (see int8_dot.hpp)
 //   step<Rows>        acc[r][j] += input[r] . weight_j  for Rows rows and two weight vectors
 // The kernel, the packing and the blocking are written once, over any policy.
 
@@ -31,6 +32,7 @@ struct Float32Dot {
   using InputWord = float;
   static constexpr int depth = 1;
   static constexpr const char* name = "f32";
+  static constexpr bool quantised = false;
 
   static float weight_word(const float* values, Index) { return values[0]; }
   static float weight_word(const bfloat16* values, Index) { return values[0]; }
@@ -55,6 +57,7 @@ struct BFloat16Dot {
   using WeightWord = std::uint32_t;
   static constexpr int depth = 2;
   static constexpr const char* name = "bf16";
+  static constexpr bool quantised = false;
 
   static std::uint32_t weight_word(const float* values, Index count) {
     return pair(bfloat16(values[0]), count > 1 ? bfloat16(values[1]) : bfloat16());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 #include <xsimd/xsimd.hpp>
@@ -13,6 +14,8 @@ namespace janusflow::simd {
 
 /// One register of floats of the architecture that the compiler is told to build for.
 using Batch = xsimd::batch<float>;
+/// As many 32-bit integers.
+using IntegerBatch = xsimd::batch<std::int32_t>;
 /// Floats in a Batch: 4 (SSE2, NEON), 8 (AVX2) or 16 (AVX-512).
 inline constexpr Index width = static_cast<Index>(Batch::size);
 
