@@ -125,6 +125,6 @@ refuse 1 'exists already' make_checkpoint -o tiny --config tiny
 refuse 1 'out/nowhere/x' make_checkpoint -o out/nowhere/x --config tiny
 
 checks=$((checks + 1))
-"$programs/inspect" tiny >/dev/full 2>stderr && fail "inspect took a full disk for standard output"
+${EMULATOR:-} "$programs/inspect" tiny >/dev/full 2>stderr && fail "inspect took a full disk for standard output"
 [ "$(cat stderr)" = 'inspect: cannot write to standard output' ] || fail "full disk: $(cat stderr)"
 finish

@@ -93,7 +93,15 @@ struct Int8Dot {
  private:
   template <int Rows, int Half>
   static void accumulate(Batch (&acc)[Rows][2], const InputWord* input, const std::uint32_t* weight) {
-#if defined(__AVX2__)
+#if defined(__AVX512BW__)
+    const __m512i w = _mm512_load_si512(weight);
+    const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), odd = _mm512_srai_epi16(w, 8);
+    for (int r = 0; r < Rows; ++r) {
+      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm512_set1_epi32(std::bit_cast<int>(input[r].odd));
+      const __m512i sum = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
+      acc[r][Half] = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(acc[r][Half]), sum));
+    }
+#elif defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(weight));
     const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
     for (int r = 0; r < Rows; ++r) {
@@ -101,7 +109,7 @@ struct Int8Dot {
       const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
       acc[r][Half] = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(acc[r][Half]), sum));
     }
-#elif defined(__SSE2__)
+#elif defined(__SSE2__) && !defined(__AVX__)
     const __m128i w = _mm_load_si128(reinterpret_cast<const __m128i*>(weight));
     const __m128i even = _mm_srai_epi16(_mm_slli_epi16(w, 8), 8), odd = _mm_srai_epi16(w, 8);
     for (int r = 0; r < Rows; ++r) {
