@@ -264,7 +264,10 @@ struct AutoencoderDecoder {
   X operator()(const X& z) const {
     X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
     h = mid_block(h);
-    for (const auto& block : up_blocks) h = block(std::move(h));
+    for (const auto& block : up_blocks) {
+      h = block(std::move(h));
+      BufferPool::instance().release();  // the next block's pictures are twice as large: these buffers would only lie there
+    }
     return conv_out(conv_norm_out.then_silu(h));
   }
 
