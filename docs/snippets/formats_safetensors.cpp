@@ -13,9 +13,9 @@ int main() {
   write_safetensors(path, entries, {{"format", "pt"}});
 
   const SafetensorsFile file(path);
+  const auto read = file.at("weight").to_tensor<float, 2>();  // converted from bfloat16
   for (const RawTensor& tensor : file.tensors())
     std::printf("%-6s %-4s %zu bytes\n", tensor.key.c_str(), std::string(dtype_name(tensor.dtype)).c_str(), tensor.bytes.size());
-  const auto read = file.at("weight").to_tensor<float, 2>();  // converted from bfloat16
   std::printf("weight(1, 2) = %g\n", read(1, 2));
   try {
     file.at("bias");
