@@ -57,6 +57,10 @@ class Checkpoint {
     require(tensor != nullptr, path_.string(), " has no tensor ", key);
     return *tensor;
   }
+  /// Maps the tensor's pages at once: for what is about to be read whole.
+  void prepare(const RawTensor& tensor) const {
+    if (const auto found = places_.find(tensor.key); found != places_.end()) files_[found->second.file].prepare(tensor);
+  }
   /// Drops the tensor's mapped pages from resident memory, once its numbers were converted or packed.
   void release(const RawTensor& tensor) const {
     if (const auto found = places_.find(tensor.key); found != places_.end()) files_[found->second.file].release(tensor);

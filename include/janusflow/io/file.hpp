@@ -185,6 +185,17 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  /// Maps the pages of [offset, offset + length) at once (Linux 5.14): for what is about to be read whole, one call in place of a
+  /// fault for every few pages. Does nothing elsewhere.
+  void prepare([[maybe_unused]] std::size_t offset, [[maybe_unused]] std::size_t length) const {
+#if defined(JANUSFLOW_POSIX) && defined(MADV_POPULATE_READ)
+    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const std::size_t first = std::min(offset, size_) / page * page;
+    const std::size_t last = offset >= size_ || length > size_ - offset ? size_ : offset + length;
+    if (first < last) madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_POPULATE_READ);
+#endif
+  }
+
   /// Drops the whole pages inside [offset, offset + length) from this process's resident memory: after a weight was
   /// packed, its mapped original need not count twice. The bytes stay readable (they would come from the disk again).
   void release([[maybe_unused]] std::size_t offset, [[maybe_unused]] std::size_t length) const {

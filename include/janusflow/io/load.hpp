@@ -82,6 +82,7 @@ void load(M& module, const std::shared_ptr<const Checkpoint>& checkpoint, const 
       [&](const std::string& key, auto& parameter) {
         const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
         const RawTensor& raw = old ? *old : checkpoint->at(key);
+        checkpoint->prepare(raw);
         require(all_finite(raw), raw.name(), " holds NaN or infinity");
         detail::fill(parameter, raw, checkpoint);
         checkpoint->release(raw);

@@ -65,6 +65,13 @@ class SafetensorsFile {
     require(tensor != nullptr, where(), " has no tensor ", key);
     return *tensor;
   }
+  /// Maps the tensor's pages on all threads (MappedFile::prepare).
+  void prepare(const RawTensor& tensor) const {
+    const auto first = static_cast<std::size_t>(tensor.bytes.data() - map_->bytes().data());
+    parallel_chunks(std::ssize(tensor.bytes), Index{1} << 22, [&](Index begin, Index end) {
+      map_->prepare(first + static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    });
+  }
   /// Drops the tensor's mapped pages from resident memory (MappedFile::release).
   void release(const RawTensor& tensor) const {
     if (!tensor.bytes.empty())
