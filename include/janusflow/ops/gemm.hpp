@@ -57,7 +57,7 @@ void dequantise(float* tile, Index row, Index rows, const Pairs& pairs, Index pa
     const auto column_scale = simd::Batch::load_unaligned(scales);
     for (Index r = 0; r < rows; ++r) {
       float* values = tile + r * simd::tile_columns + half * simd::width;
-      const auto sums = xsimd::bitwise_cast<simd::IntegerBatch>(simd::Batch::load_aligned(values)) - correction;
+      const auto sums = simd::reinterpret<simd::IntegerBatch>(simd::Batch::load_aligned(values)) - correction;
       (xsimd::to_float(sums) * (column_scale * simd::Batch(row_scale(row + r)))).store_aligned(values);
     }
   }

@@ -100,7 +100,7 @@ struct BFloat16Dot {
                    const std::uint32_t* second) {
     using Words = xsimd::batch<std::uint32_t>;
     const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
-    const Batch low0 = xsimd::bitwise_cast<Batch>(w0 << 16), low1 = xsimd::bitwise_cast<Batch>(w1 << 16);
+    const Batch low0 = reinterpret<Batch>(w0 << 16), low1 = reinterpret<Batch>(w1 << 16);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input[r].low);
@@ -108,7 +108,7 @@ struct BFloat16Dot {
       acc[r][1] = multiply_add(a, low1, acc[r][1]);
     }
     const Words upper(0xffff0000u);
-    const Batch high0 = xsimd::bitwise_cast<Batch>(w0 & upper), high1 = xsimd::bitwise_cast<Batch>(w1 & upper);
+    const Batch high0 = reinterpret<Batch>(w0 & upper), high1 = reinterpret<Batch>(w1 & upper);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input[r].high);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -28,6 +29,15 @@ inline Batch multiply_add(Batch a, Batch b, Batch c) {
   else
 #endif
     return xsimd::fma(a, b, c);
+}
+
+/// The same bits as lanes of another type. (xsimd 8 names the result by its batch, later ones by its lanes' type.)
+template <class To, class From>
+To reinterpret(From x) {
+  if constexpr (requires { { xsimd::bitwise_cast<typename To::value_type>(x) } -> std::same_as<To>; })
+    return xsimd::bitwise_cast<typename To::value_type>(x);
+  else
+    return xsimd::bitwise_cast<To>(x);
 }
 
 /// The larger of each lane; b where either is NaN. (gcc 12 warns of its own header in xsimd::max for AVX-512.)
