@@ -63,22 +63,22 @@ woman health worker: medium skin tone
 man construction worker: dark skin tone
 woman guard: light skin tone
 man police officer: medium-dark skin tone
-santa claus
-mrs. claus: dark skin tone
-prince: medium skin tone
-princess: dark skin tone
-ninja: light skin tone
-woman wearing turban: medium skin tone
-old man: medium-light skin tone
-woman with headscarf: medium-dark skin tone
-man in tuxedo: light skin tone
-woman with veil: dark skin tone
-man technologist: medium skin tone
-woman office worker: dark skin tone
-man factory worker: light skin tone
-woman teacher: medium skin tone
-baby: medium-dark skin tone
-baby angel: light skin tone
+red apple
+sailboat
+house
+cactus
+bicycle
+blue book
+soccer ball
+crown
+skull
+alarm clock
+snowman
+tiger face
+dog face
+person running: light skin tone
+thumbs up: medium-dark skin tone
+green apple
 woman farmer: medium-dark skin tone
 firefighter: light skin tone
 woman scientist: dark skin tone
