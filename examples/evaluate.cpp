@@ -222,28 +222,32 @@ Json measure(const std::filesystem::path& model, const Evaluation& data) {
   return result;
 }
 
-/// A line of the table: what was measured, and the recipe's own figure behind it in brackets.
+/// A line of the table: what was measured and, where there is one, the recipe's own figure behind it in brackets.
 void print_row(const std::string& name, const Json& result, const Json& reference, const std::string& path, double unit, const char* format) {
   const auto at = [&](const Json& figures, const char* split) -> std::string {
     const Json::json_pointer pointer(std::string(path).replace(path.find('*'), 1, split));
-    if (!figures.is_object() || !figures.contains(pointer)) return "-";
+    if (!figures.contains(pointer)) return "-";
     char text[32];
     std::snprintf(text, sizeof(text), format, figures.at(pointer).get<double>() * unit);
     return text;
   };
   std::printf("%-22s", name.c_str());
-  for (const char* split : splits) std::printf(" %9s (%s)", at(result, split).c_str(), at(reference, split).c_str());
+  for (const char* split : splits) {
+    std::printf(" %9s", at(result, split).c_str());
+    if (!reference.is_null()) std::printf(" %9s", ('(' + at(reference, split) + ')').c_str());
+  }
   std::printf("\n");
 }
 
 void print_table(const Json& result, const Json& reference) {
-  std::printf("%-22s %18s %18s\n", "", "training", "held out");
+  const int width = reference.is_null() ? 9 : 19;
+  std::printf("%-22s %*s %*s\n", "", width, "training", width, "held out");
   print_row("pictures, top 1", result, reference, "/picture/*/top1", 100, "%.1f %%");
   print_row("pictures, top 5", result, reference, "/picture/*/top5", 100, "%.1f %%");
   for (const auto& [type, share] : result["answer"].begin()->items())
     print_row("answers, " + type, result, reference, "/answer/*/" + type + "/accuracy", 100, "%.1f %%");
   print_row("autoencoder, PSNR", result, reference, "/autoencoder_psnr/*", 1, "%.2f dB");
-  std::printf("In brackets: the training recipe's own figures.\n");
+  if (!reference.is_null()) std::printf("In brackets: the training recipe's own figures.\n");
 }
 
 }  // namespace

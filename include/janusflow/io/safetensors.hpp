@@ -195,9 +195,10 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     for (const SafetensorsEntry* entry : order) {
       require(keys.insert(entry->key).second, "cannot write ", path.string(), ": the key ", entry->key, " is not free");
       const std::uint64_t end = offset + bytes_of(*entry);
-      header += (header.size() > 1 ? "," : "") + Json(entry->key).dump() + ":{\"dtype\":\"" +
-                std::string(dtype_name(entry->dtype)) + "\",\"shape\":" + Json(entry->shape).dump() +
-                ",\"data_offsets\":[" + std::to_string(offset) + ',' + std::to_string(end) + "]}";
+      if (header.size() > 1) header += ',';
+      header.append(Json(entry->key).dump()).append(":{\"dtype\":\"").append(dtype_name(entry->dtype));
+      header.append("\",\"shape\":").append(Json(entry->shape).dump()).append(",\"data_offsets\":[");
+      header.append(std::to_string(offset)).append(",").append(std::to_string(end)).append("]}");
       offset = end;
     }
   } catch (const Json::exception&) {  // the only thing dump() refuses
