@@ -40,6 +40,16 @@ To reinterpret(From x) {
     return xsimd::bitwise_cast<To>(x);
 }
 
+/// The square root of each lane, correctly rounded. (gcc 12 warns of its own header in xsimd::sqrt for AVX-512.)
+inline Batch sqrt(Batch x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_base_of_v<xsimd::avx512f, Batch::arch_type>)
+    return Batch(typename Batch::register_type(_mm512_maskz_sqrt_ps(static_cast<__mmask16>(-1), x)));
+  else
+#endif
+    return xsimd::sqrt(x);
+}
+
 /// The larger of each lane; b where either is NaN. (gcc 12 warns of its own header in xsimd::max for AVX-512.)
 inline Batch max(Batch a, Batch b) { return xsimd::select(a > b, a, b); }
 

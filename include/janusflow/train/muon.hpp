@@ -1,0 +1,81 @@
+// Muon: momentum of a matrix, made orthogonal (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "janusflow/ops/linear.hpp"
+
+namespace janusflow {
+
+/// Momentum and the matrices' own learning rate, which is far above AdamW's: an update has singular values of about one.
+struct MuonSettings {
+  double momentum = 0.95;
+  double learning_rate = 0.02;
+};
+
+namespace detail {
+
+/// factor x + more y, in place of y.
+inline void mix(float factor, const Tensor<float, 2>& x, float more, Tensor<float, 2>& y) {
+  for (Index i = 0; i < y.size(); ++i) y.data()[i] = factor * x.data()[i] + more * y.data()[i];
+}
+
+}  // namespace detail
+
+/// g [R, C] with its singular values brought near one (between about 0.7 and 1.2): five steps of a quintic Newton-Schulz iteration,
+/// X <- a X + (b A + c A^2) X with A = X XT, on the shorter side. Products in Dot's precision; bfloat16 is enough, as the author has
+/// it. A zero matrix stays zero.
+template <class Dot = simd::BFloat16Dot>
+Tensor<float, 2> orthogonalized(TensorView<const float, 2> g) {
+  constexpr float a = 3.4445f, b = -4.7750f, c = 2.0315f;
+  constexpr int steps = 5;
+  const bool tall = g.shape[0] > g.shape[1];
+  const Index rows = std::min(g.shape[0], g.shape[1]), columns = std::max(g.shape[0], g.shape[1]);
+  double squares = 0;
+  for (Index i = 0; i < g.rows(); ++i)
+    squares += static_cast<double>(simd::sum(g.shape[1], 0.0f, [](simd::Batch x) { return x * x; }, g.row(i)));
+  const auto scale = static_cast<float>(1 / (std::sqrt(squares) + 1e-7));
+  Tensor<float, 2> x(Shape{rows, columns});
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < columns; ++j) x(i, j) = scale * (tall ? g(j, i) : g(i, j));
+
+  PackedMatrix<Dot> gram_side(rows, columns), square(rows, rows), product(columns, rows);
+  for (int step = 0; step < steps; ++step) {
+    gram_side.pack(std::as_const(x).view());
+    const auto gram = linear(x, gram_side);  // A = X XT
+    square.pack(gram.view());
+    auto inner = linear(gram, square);  // A AT = A^2
+    detail::mix(b, gram, c, inner);
+    product.pack_columns([&](Index k) { return x.data() + k * columns; });
+    auto moved = linear(inner, product);
+    detail::mix(a, x, 1.0f, moved);
+    x = std::move(moved);
+  }
+  if (!tall) return x;
+  Tensor<float, 2> y(g.shape);
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < columns; ++j) y(j, i) = x(i, j);
+  return y;
+}
+
+/// One step on a matrix value [R, C] (filters count as [out, the rest]): Nesterov momentum, orthogonalised, a rate that grows with
+/// sqrt(R / C) for tall ones. `gradient` is multiplied by `gradient_scale` first.
+template <class Dot = simd::BFloat16Dot>
+void muon(Shape<2> shape, float* value, const float* gradient, float* momentum, const MuonSettings& settings, double learning_rate,
+          double gradient_scale) {
+  const auto keep = static_cast<float>(settings.momentum), scale = static_cast<float>(gradient_scale);
+  Tensor<float, 2> ahead(shape);
+  for (Index i = 0; i < ahead.size(); ++i) {
+    const float g = scale * gradient[i];
+    momentum[i] += (1 - keep) * (g - momentum[i]);
+    ahead.data()[i] = g + keep * (momentum[i] - g);
+  }
+  const auto update = orthogonalized<Dot>(std::as_const(ahead).view());
+  const double ratio = static_cast<double>(shape[0]) / static_cast<double>(shape[1]);
+  const auto rate = static_cast<float>(learning_rate * std::sqrt(std::max(1.0, ratio)));
+  for (Index i = 0; i < update.size(); ++i) value[i] -= rate * update.data()[i];
+}
+
+}  // namespace janusflow
