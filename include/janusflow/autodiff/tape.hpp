@@ -1,0 +1,148 @@
+// The tape: what was computed, in order, to be gone through backwards once.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "janusflow/autodiff/variable.hpp"
+
+namespace janusflow {
+
+/// Records the operations on variables that this thread computes while it lives, innermost tape first. Without a tape the
+/// operations compute and nothing else. What no training parameter stands behind is never recorded.
+class Tape {
+ public:
+  Tape() : outer_(current()) { current() = this; }
+  ~Tape() { current() = outer_; }
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  /// Whether models are to be recorded a block at a time: of each block only what goes in is kept, and the block is computed again
+  /// when its turn comes on the way back (Chen et al. 2016, arXiv 1604.06174). The same gradients, bit for bit.
+  bool checkpoints_blocks = false;
+
+  /// The innermost tape of this thread, or null.
+  static Tape*& current() {
+    thread_local Tape* tape = nullptr;
+    return tape;
+  }
+
+  Index steps() const { return std::ssize(steps_); }
+
+  /// Goes back from a loss [1]: every training parameter behind it gains its gradient. What was recorded is gone afterwards.
+  /// Throws Error when nothing that trains stands behind the loss.
+  template <class T>
+  void backward(const Var<T, 1>& loss) {
+    require(loss.size() == 1, "backward: a loss is one number, not ", loss.shape());
+    backward(loss, Tensor<T, 1>(Shape{Index{1}}, T(1)));
+  }
+  /// The same from y, of whose gradient dy is known.
+  template <class T, int R>
+  void backward(const Var<T, R>& y, Tensor<T, R> dy) {
+    require(y.needs_gradient(), "backward: nothing that trains stands behind this variable");
+    y.accumulate(std::move(dy));
+    const Paused paused;
+    while (!steps_.empty()) {
+      const std::unique_ptr<Step> step = std::move(steps_.back());
+      steps_.pop_back();
+      step->run();  // and is gone, with what it kept
+    }
+  }
+
+  /// Keeps `backward`, called with the gradient of the numbers of `slot` when all of it is known, unless there is none.
+  template <class T, int R, class Backward>
+  void record(std::shared_ptr<detail::GradientSlot<T>> slot, Shape<R> shape, Backward backward) {
+    if (keeps_) steps_.push_back(std::make_unique<Recorded<T, R, Backward>>(std::move(slot), shape, std::move(backward)));
+  }
+
+  /// While it lives nothing is recorded on this thread.
+  class Paused {
+   public:
+    Paused() : tape_(std::exchange(current(), nullptr)) {}
+    ~Paused() { current() = tape_; }
+    Paused(const Paused&) = delete;
+    Paused& operator=(const Paused&) = delete;
+
+   private:
+    Tape* tape_;
+  };
+
+ protected:
+  bool keeps_ = true;
+
+ private:
+  struct Step {
+    virtual ~Step() = default;
+    virtual void run() = 0;
+  };
+  template <class T, int R, class Backward>
+  struct Recorded final : Step {
+    std::shared_ptr<detail::GradientSlot<T>> slot;
+    Shape<R> shape;
+    Backward backward;
+
+    Recorded(std::shared_ptr<detail::GradientSlot<T>> slot, Shape<R> shape, Backward backward)
+        : slot(std::move(slot)), shape(shape), backward(std::move(backward)) {}
+    void run() override {
+      if (!slot->sum.empty()) backward(std::move(slot->sum).reshaped(shape));
+    }
+  };
+
+  Tape* outer_;
+  std::vector<std::unique_ptr<Step>> steps_;
+};
+
+namespace detail {
+
+/// Whether an operation on `inputs` must be recorded.
+template <class... In>
+bool records(const In&... inputs) {
+  return Tape::current() && (... || inputs.needs_gradient());
+}
+
+/// The result of an operation on `inputs`: its value and, where a tape records it, `backward(Tensor dy)`, which adds to the gradients
+/// of those inputs that need one.
+template <class T, int R, class Backward, class... In>
+Var<T, R> result_of(Tensor<T, R> value, Backward backward, const In&... inputs) {
+  if (!records(inputs...)) return Var<T, R>(std::move(value));
+  auto slot = std::make_shared<GradientSlot<T>>(GradientSlot<T>{value.size()});
+  Tape::current()->record(slot, value.shape(), std::move(backward));
+  return {std::move(value), std::move(slot)};
+}
+
+/// A tape that finds out what would be recorded and keeps nothing of it.
+struct ForgetfulTape : Tape {
+  ForgetfulTape() { keeps_ = false; }
+};
+
+}  // namespace detail
+
+/// block(x...), of which only the x are kept: the block is computed again on the way back. `block` is copied and must own, or
+/// outlive the tape with, what it needs beside x.
+template <class Block, class T, int... R>
+auto checkpoint(Block block, const Var<T, R>&... x) {
+  if (!Tape::current()) return block(x...);
+  auto y = [&] {
+    detail::ForgetfulTape forgetful;
+    return block(x...);
+  }();
+  if (!y.needs_gradient()) return y;
+  return detail::result_of(
+      Tensor(y.value()),
+      [block = std::move(block), x...](auto dy) {
+        Tape tape;
+        const auto again = block(x...);
+        tape.backward(again, std::move(dy));
+      },
+      y);
+}
+
+/// A model's block on x, recorded as the tape is told to.
+template <class Block, class T, int R, class... More>
+auto run_block(const Block& block, const Var<T, R>& x, const More&... more) {
+  if (!Tape::current() || !Tape::current()->checkpoints_blocks) return block(x, more...);
+  return checkpoint([&block, more...](const Var<T, R>& input) { return block(input, more...); }, x);
+}
+
+}  // namespace janusflow

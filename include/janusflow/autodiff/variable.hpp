@@ -1,0 +1,116 @@
+// Variables: handles to numbers that remember, while a tape records, where their gradient is to be summed up.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "janusflow/ops/rowwise.hpp"
+
+namespace janusflow {
+
+namespace detail {
+
+/// Where the gradient of `size` numbers is summed up. Costs nothing until something is added.
+template <class T>
+struct GradientSlot {
+  Index size = 0;
+  bool wanted = true;
+  Tensor<T, 1> sum = {};  // empty: nothing was added yet
+};
+
+}  // namespace detail
+
+/// Numbers of rank R that were computed, or given, while a model is read for training. A handle: copies share numbers and gradient.
+/// As a view's, the rows may be columns of a wider variable, whose numbers and gradient are then shared too. T is float to train
+/// and double for finite differences. Not TensorLike: the operations on variables (autodiff/) are overloads beside the kernels.
+template <class T, int R>
+class Var {
+ public:
+  using Number = T;
+
+  Var() = default;
+  /// A constant: nothing flows back into it.
+  explicit Var(Tensor<T, R> numbers)
+      : shape_(numbers.shape()),
+        row_stride_(shape_.last()),
+        numbers_(std::make_shared<Tensor<T, 1>>(std::move(numbers).reshaped(Shape{shape_.size()}))) {}
+  /// With a place for its gradient.
+  Var(Tensor<T, R> numbers, std::shared_ptr<detail::GradientSlot<T>> slot) : Var(std::move(numbers)) { slot_ = std::move(slot); }
+
+  const Shape<R>& shape() const { return shape_; }
+  Index size() const { return numbers_ ? shape_.size() : 0; }
+  bool empty() const { return size() == 0; }
+  TensorView<const T, R> value() const {
+    return numbers_ ? TensorView<const T, R>(std::as_const(*numbers_).data() + offset_, shape_, row_stride_) : TensorView<const T, R>();
+  }
+  /// Whether anything before it, or itself, trains.
+  bool needs_gradient() const { return slot_ && slot_->wanted; }
+  /// What was summed up so far; null data where nothing was.
+  TensorView<const T, R> gradient() const {
+    if (!slot_ || slot_->sum.empty()) return {};
+    return {std::as_const(slot_->sum).data() + offset_, shape_, row_stride_};
+  }
+
+  /// Adds to the gradient, if one is needed. The first to come hands its memory over.
+  void accumulate(Tensor<T, R> gradient) const {
+    if (!needs_gradient()) return;
+    detail::require_same("gradient", shape_, gradient.shape());
+    auto& sum = slot_->sum;
+    const bool whole = slot_->size == gradient.size();
+    if (sum.empty() && whole) {
+      sum = std::move(gradient).reshaped(Shape{slot_->size});
+      return;
+    }
+    if (sum.empty()) sum = Tensor<T, 1>(Shape{slot_->size}, T(0));
+    const TensorView<T, R> to(sum.data() + offset_, shape_, row_stride_);
+    detail::map_into(to, std::plus<>(), TensorView<const T, R>(to), std::as_const(gradient).view());
+  }
+
+  /// The same numbers under another shape of equal size; throws where they are columns of a wider variable.
+  template <int S>
+  Var<T, S> reshaped(Shape<S> other) const {
+    require(row_stride_ == shape_.last() && other.size() == shape_.size(), "reshape: ", shape_, " cannot be seen as ", other);
+    return {other, offset_, other.last(), numbers_, slot_};
+  }
+  /// Columns [begin, end) of the last dimension.
+  Var columns(Index begin, Index end) const {
+    require(0 <= begin && begin <= end && end <= shape_.last(), "columns: ", begin, " to ", end, " are not in ", shape_);
+    return {shape_.with_last(end - begin), offset_ + begin, row_stride_, numbers_, slot_};
+  }
+  /// The same numbers, into which nothing flows back.
+  Var stopped() const { return {shape_, offset_, row_stride_, numbers_, nullptr}; }
+
+ protected:
+  template <class, int>
+  friend class Var;
+
+  Var(Shape<R> shape, Index offset, Index row_stride, std::shared_ptr<Tensor<T, 1>> numbers,
+      std::shared_ptr<detail::GradientSlot<T>> slot)
+      : shape_(shape), offset_(offset), row_stride_(row_stride), numbers_(std::move(numbers)), slot_(std::move(slot)) {}
+
+  Shape<R> shape_;
+  Index offset_ = 0, row_stride_ = 0;
+  std::shared_ptr<Tensor<T, 1>> numbers_;
+  std::shared_ptr<detail::GradientSlot<T>> slot_;
+};
+
+/// x, into which nothing flows back.
+template <class T, int R>
+Var<T, R> stop_gradient(const Var<T, R>& x) {
+  return x.stopped();
+}
+
+/// The same numbers under another shape.
+template <class T, int R, int S>
+Var<T, S> reshape(const Var<T, R>& x, Shape<S> shape) {
+  return x.reshaped(shape);
+}
+
+/// Columns [begin, end) of the last dimension.
+template <class T, int R>
+Var<T, R> columns(const Var<T, R>& x, Index begin, Index end) {
+  return x.columns(begin, end);
+}
+
+}  // namespace janusflow
