@@ -1,6 +1,9 @@
 // The whole library.
 #pragma once
 
+#include "janusflow/autodiff/parameters.hpp"
+#include "janusflow/autodiff/tape.hpp"
+#include "janusflow/autodiff/variable.hpp"
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/core/buffer.hpp"
 #include "janusflow/core/cpu.hpp"
@@ -92,5 +95,8 @@
 #include "janusflow/train/muon.hpp"
 #include "janusflow/train/optimizer.hpp"
 #include "janusflow/train/schedule.hpp"
+#include "janusflow/train/stages.hpp"
+#include "janusflow/train/tasks.hpp"
 #include "janusflow/train/trained_tensor.hpp"
+#include "janusflow/train/training_config.hpp"
 #include "janusflow/version.hpp"

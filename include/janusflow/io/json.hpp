@@ -1,16 +1,17 @@
 // JSON read strictly: bounded in size and depth, no key twice, and every error names the file and the key.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -24,31 +25,76 @@ using Json = nlohmann::json;
 /// No published model has an extent above this; a larger one is a damaged file.
 inline constexpr Index max_extent = 1'000'000;
 
-/// Parses `text`. Throws Error, its sentence beginning with `where`, when the text is not JSON (RFC 8259), is nested
-/// more than 200 deep, or has an object with a key twice (of which nlohmann would silently keep the last).
-inline Json parse_json(std::string_view text, const std::string& where) {
-  constexpr int max_depth = 200;
-  std::vector<std::unordered_set<std::string>> keys;  // of the objects now open
-  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start) {
-      require(depth < max_depth, where, " is nested more than ", max_depth, " levels deep");
-      if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    } else if (event == Json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      require(keys.back().insert(key).second, where, " has the key \"", key, "\" twice in one object");
-    } else if (event == Json::parse_event_t::object_end) {
-      keys.pop_back();
-    }
+namespace detail {
+
+/// Builds the value that nlohmann's parser reads (its SAX interface). A key that comes twice in one object is found as it is put in,
+/// which costs nothing; a callback behind the parser that keeps the keys takes as long as the parsing itself.
+class JsonBuilder {
+ public:
+  static constexpr std::size_t max_depth = 200;
+
+  explicit JsonBuilder(const std::string& where) : where_(where) {}
+  Json take() { return std::move(root_); }
+
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(Json::number_integer_t value) { return put(value); }
+  bool number_unsigned(Json::number_unsigned_t value) { return put(value); }
+  bool number_float(Json::number_float_t value, const std::string&) { return put(value); }
+  bool string(std::string& value) { return put(std::move(value)); }
+  bool binary(Json::binary_t& value) { return put(std::move(value)); }
+  bool start_object(std::size_t) { return open(Json::object()); }
+  bool start_array(std::size_t) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& key) {
+    const auto [entry, is_new] = open_.back()->get_ref<Json::object_t&>().emplace(std::move(key), nullptr);
+    require(is_new, where_, " has the key \"", entry->first, "\" twice in one object");
+    value_ = &entry->second;
     return true;
-  };
-  try {
-    return Json::parse(text, check);
-  } catch (const Json::exception& error) {
+  }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& error) {
     std::string reason = error.what();  // "[json.exception.parse_error.101] parse error at line ..."
     if (const auto end = reason.find("] "); end != std::string::npos) reason.erase(0, end + 2);
     if (reason.size() > 200) reason = reason.substr(0, 200) + "...";
-    fail(where, " is not valid JSON: ", reason);
+    fail(where_, " is not valid JSON: ", reason);
   }
+
+ private:
+  bool put(Json value) {
+    if (open_.empty()) {
+      value_ = &root_;
+    } else if (open_.back()->is_array()) {
+      value_ = &open_.back()->get_ref<Json::array_t&>().emplace_back();
+    }
+    *value_ = std::move(value);
+    return true;
+  }
+  bool open(Json empty) {
+    require(open_.size() < max_depth, where_, " is nested more than ", max_depth, " levels deep");
+    put(std::move(empty));
+    open_.push_back(value_);
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::string& where_;
+  Json root_;
+  std::vector<Json*> open_;  // objects and lists, each the last element of the one before: none moves while it is open
+  Json* value_ = nullptr;    // where the next value goes
+};
+
+}  // namespace detail
+
+/// Parses `text`. Throws Error, its sentence beginning with `where`, when the text is not JSON (RFC 8259), is nested
+/// more than 200 deep, or has an object with a key twice (of which nlohmann would silently keep the last).
+inline Json parse_json(std::string_view text, const std::string& where) {
+  detail::JsonBuilder builder(where);
+  Json::sax_parse(text, &builder);
+  return builder.take();
 }
 
 /// Parses the file at `path`, of at most `limit` bytes, as parse_json does.
@@ -69,10 +115,22 @@ class JsonObject {
   }
 
   const Json& json() const { return *value_; }
+  /// What the errors begin with.
+  const std::string& file() const { return file_; }
   bool has(std::string_view key) const { return find(key) != nullptr; }
   /// "file: outer.key", as the errors say it.
   std::string name(std::string_view key) const {
     return file_ + ": " + (path_.empty() ? std::string(key) : path_ + '.' + std::string(key));
+  }
+
+  /// Throws naming the first key that is none of `known`: a mistyped setting must not be passed over.
+  void require_known(std::initializer_list<std::string_view> known) const {
+    for (const auto& [key, value] : value_->items()) {
+      if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+      std::string list;
+      for (const std::string_view other : known) list += (list.empty() ? "" : ", ") + std::string(other);
+      fail(name(key), " is unknown; there are ", list);
+    }
   }
 
   /// The value of `key`, which must be there and be a T: bool, Index, double, float, std::string, or a std::vector of
