@@ -152,7 +152,7 @@ struct DownBlock {
 
   template <class X>
   X operator()(X x) const {
-    for (const auto& resnet : resnets) x = resnet(x);
+    for (const auto& resnet : resnets) x = run_block(resnet, x);
     return downsamplers.empty() ? std::move(x) : downsamplers[0](x);
   }
 
@@ -176,7 +176,7 @@ struct UpBlock {
 
   template <class X>
   X operator()(X x) const {
-    for (const auto& resnet : resnets) x = resnet(x);
+    for (const auto& resnet : resnets) x = run_block(resnet, x);
     return upsamplers.empty() ? std::move(x) : upsamplers[0](x);
   }
 
@@ -223,7 +223,7 @@ struct AutoencoderEncoder {
     h = conv_out(conv_norm_out.then_silu(mid_block(h)));  // [B, h, w, 2 Z]
     if (!quant_conv.empty()) h = quant_conv[0](h);
     const Index z = h.shape()[3] / 2;
-    return {X(h.view().columns(0, z)), X(h.view().columns(z, 2 * z))};
+    return {X(columns(h, 0, z)), X(columns(h, z, 2 * z))};
   }
 
   template <class Self, class V>
@@ -259,16 +259,23 @@ struct AutoencoderDecoder {
                              c.layers_per_block + 1, c.norm_num_groups, i + 1 < blocks);
   }
 
-  /// z [B, h, w, latent channels], divided by the scaling factor already -> picture [B, H, W, 3], about [-1, 1]
-  template <class X>
-  X operator()(const X& z) const {
+  /// z [B, h, w, latent channels], divided by the scaling factor already -> picture [B, H, W, 3], about [-1, 1].
+  /// `after_block(i)` is called after each block, when nothing of its size is needed any more.
+  template <class X, class Observer>
+  X decode(const X& z, Observer&& after_block) const {
     X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
     h = mid_block(h);
+    Index index = 0;
     for (const auto& block : up_blocks) {
       h = block(std::move(h));
-      BufferPool::instance().release();  // the next block's pictures are twice as large: these buffers would only lie there
+      after_block(index++);
     }
     return conv_out(conv_norm_out.then_silu(h));
+  }
+  /// The same, with the least memory: the next block's pictures are twice as large, so what the last one freed would only lie there.
+  template <class X>
+  X operator()(const X& z) const {
+    return decode(z, [](Index) { BufferPool::instance().release(); });
   }
 
   template <class Self, class V>

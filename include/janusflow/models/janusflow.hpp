@@ -35,6 +35,17 @@ struct UnderstandingEncoder {
   }
 };
 
+/// Pictures on their way through the generation encoder: what the language model reads of them, and what the decoder needs beside
+/// its answer.
+template <class Tokens, class Skip, class Time>
+struct EncodedLatents {
+  Tokens tokens;  // [B, 1 + HW, C]: the time embedding, then the picture from left to right and top to bottom
+  Skip skip;      // [B, H, W, U]
+  Time t_emb;     // [B, C]
+};
+template <class Tokens, class Skip, class Time>
+EncodedLatents(Tokens, Skip, Time) -> EncodedLatents<Tokens, Skip, Time>;
+
 /// What generation adds to the language model: latents to tokens, and states back to a velocity.
 template <class P>
 struct VelocityHead {
@@ -50,6 +61,28 @@ struct VelocityHead {
         decoder_aligner_norm(c.language.hidden_size, 1e-6f),
         decoder_aligner(c.language.hidden_size, c.vision_gen_dec.in_channels),
         decoder(c.vision_gen_dec) {}
+
+  /// Latents z [B, h, w, Z] at times [B], in [0, 1000).
+  template <class X>
+  auto encode(const X& z, std::span<const float> times) const {
+    auto t_emb = encoder.time_embed(times);  // [B, C]
+    auto skip = encoder(z, t_emb);           // [B, H, W, U]
+    const auto [batch, height, width, channels] = skip.shape().extents;
+    const Index hidden_size = t_emb.shape()[1];
+    const auto patches = encoder_aligner(skip).reshaped(Shape{batch, height * width, hidden_size});  // [B, HW, C]
+    auto tokens = concat_tokens(reshape(t_emb, Shape{batch, Index{1}, hidden_size}), patches);       // [B, 1 + HW, C]
+    return EncodedLatents{std::move(tokens), std::move(skip), std::move(t_emb)};
+  }
+
+  /// The language model's states at the pictures' tokens [R, HW, C], with their skip [R, H, W, U] and t_emb [R, C] -> the velocities
+  /// [R, h, w, Z].
+  template <class S, class X, class E>
+  X decode(const S& states, const X& skip, const E& t_emb) const {
+    const auto [rows, height, width, channels] = skip.shape().extents;
+    auto aligned = decoder_aligner(decoder_aligner_norm(states));  // [R, HW, U]
+    const Index features = aligned.shape()[2];
+    return decoder(std::move(aligned).reshaped(Shape{rows, height, width, features}), skip, t_emb);
+  }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
@@ -88,22 +121,13 @@ struct JanusFlow {
 /// their caches hold already: picture_of[r] says which picture row r looks at, sequences[r] what it sees before that picture.
 /// So a guided picture is two rows, conditional and unconditional, on one encoding. Returns [R, h, w, Z].
 ///
-/// A row's new tokens are the time embedding, then the picture from left to right and top to bottom, all causal (section 3.2).
+/// A row's new tokens are all causal (section 3.2).
 template <class P, class H, class X>
 X velocity(const LlamaModel<P>& language, const VelocityHead<H>& head, const X& z, std::span<const float> times,
            std::span<const Index> picture_of, std::span<const SequenceContext> sequences) {
-  const auto t_emb = head.encoder.time_embed(times);  // [B, C]
-  const X skip = head.encoder(z, t_emb);              // [B, H, W, U]
-  const auto [batch, height, width, channels] = skip.shape().extents;
-  const Index hidden_size = t_emb.shape()[1], rows = std::ssize(picture_of), patches = height * width;
-
-  auto tokens = head.encoder_aligner(skip).reshaped(Shape{batch, patches, hidden_size});  // [B, HW, C]
-  auto opened = concat_tokens(t_emb.view().reshape(Shape{batch, Index{1}, hidden_size}), tokens);  // [B, 1 + HW, C]
-  const auto states = language(select(opened, picture_of), sequences);                      // [R, 1 + HW, C]
-  auto aligned = head.decoder_aligner(head.decoder_aligner_norm(drop_tokens(states, 1)));   // [R, HW, U]
-  const Index features = aligned.shape()[2];
-  return head.decoder(std::move(aligned).reshaped(Shape{rows, height, width, features}), select(skip, picture_of),
-                      select(t_emb, picture_of));  // [R, h, w, Z]
+  const auto encoded = head.encode(z, times);
+  const auto states = language(select(encoded.tokens, picture_of), sequences);  // [R, 1 + HW, C]
+  return head.decode(drop_tokens(states, 1), select(encoded.skip, picture_of), select(encoded.t_emb, picture_of));
 }
 
 }  // namespace janusflow

@@ -19,11 +19,32 @@ struct SequenceContext {
 /// Whether the new tokens' keys and values are appended to their sequence's cache.
 enum class Remember { no, yes };
 
-/// What every layer of one forward pass is told.
+/// What every layer of one forward pass is told. Owns it, so that a block can be computed again later.
 struct LlamaPass {
-  std::span<const SequenceContext> sequences;  // [B], or empty: each begins at position 0 and sees itself only
-  Remember remember;
-  const RopeTable& rope;  // by position
+  std::vector<SequenceContext> sequences;  // [B], or none
+  std::vector<Segment> segments;           // of all tokens, counted through, or none
+  Rotation rotation;
+  Remember remember = Remember::no;
+  std::vector<Index> first_key = {};  // [B], or none
+
+  AttentionMask mask() const { return {true, first_key, segments}; }
+
+  /// What the sequences see of a layer's earlier keys and values.
+  std::vector<Past> past(Index layer) const {
+    std::vector<Past> list;
+    for (const SequenceContext& s : sequences) list.push_back(s.cache ? s.cache->past(layer, s.visible) : Past{});
+    return list;
+  }
+  /// Appends a layer's keys and values [B, T, kv_heads * D] to the sequences' caches, if that was asked for.
+  template <class X>
+  void keep(Index layer, const X& keys, const X& values) const {
+    if (remember == Remember::no) return;
+    if constexpr (TensorLike<X>)
+      for (std::size_t b = 0; b < sequences.size(); ++b)
+        sequences[b].cache->append(layer, keys.view()[static_cast<Index>(b)], values.view()[static_cast<Index>(b)]);
+    else
+      fail("llama: a pass that is recorded cannot be remembered");
+  }
 };
 
 template <class P>
@@ -45,19 +66,10 @@ struct LlamaAttention {
   template <class X>
   X operator()(const X& x, const X& residual, const LlamaPass& pass) const {
     auto [q, k, v] = linear_each(x, q_proj.weight, k_proj.weight, v_proj.weight);  // [B, T, heads * D], [B, T, kv_heads * D] twice
-    std::vector<Past> past;
-    std::vector<Index> first_key;
-    for (Index b = 0; b < std::ssize(pass.sequences); ++b) {
-      const SequenceContext& sequence = pass.sequences[static_cast<std::size_t>(b)];
-      rope(q.view()[b], pass.rope, sequence.position);
-      rope(k.view()[b], pass.rope, sequence.position);
-      past.push_back(sequence.cache ? sequence.cache->past(layer, sequence.visible) : Past{});
-      first_key.push_back(sequence.first_key);
-    }
-    auto mixed = attention<typename P::Dot>(q, k, v, heads, kv_heads, {true, first_key}, past);  // [B, T, heads * D]
-    if (pass.remember == Remember::yes)
-      for (Index b = 0; b < std::ssize(pass.sequences); ++b)
-        pass.sequences[static_cast<std::size_t>(b)].cache->append(layer, k.view()[b], v.view()[b]);
+    q = rope(std::move(q), pass.rotation);
+    k = rope(std::move(k), pass.rotation);
+    const auto mixed = attention<typename P::Dot>(q, k, v, heads, kv_heads, pass.mask(), pass.past(layer));  // [B, T, heads * D]
+    pass.keep(layer, k, v);
     return o_proj(mixed, Add{residual});
   }
 
@@ -153,24 +165,27 @@ struct LlamaModel {
   template <class X, class Observer>
   X hidden(X x, std::span<const SequenceContext> sequences, Remember remember, Observer&& after_layer) const {
     const Index batch = x.shape()[0], length = x.shape()[1];
-    const std::vector<SequenceContext> alone(static_cast<std::size_t>(sequences.empty() ? batch : 0));
-    if (sequences.empty()) sequences = alone;
-    require(std::ssize(sequences) == batch, "llama: ", sequences.size(), " sequences for a batch of ", batch);
-    Index end = 0;
-    for (const SequenceContext& s : sequences) {
+    std::vector<SequenceContext> list(sequences.begin(), sequences.end());
+    if (list.empty()) list.resize(static_cast<std::size_t>(batch));
+    require(std::ssize(list) == batch, "llama: ", list.size(), " sequences for a batch of ", batch);
+    std::vector<Index> positions, first_key;
+    for (const SequenceContext& s : list) {
       require(s.cache || (s.visible == 0 && remember == Remember::no),
               "llama: a sequence without a cache can neither see earlier tokens nor be remembered");
-      end = std::max(end, s.position + length);
+      first_key.push_back(s.first_key);
+      for (Index t = 0; t < length; ++t) positions.push_back(s.position + t);
     }
-    require(end <= max_positions, "llama: a sequence of ", end, " tokens is longer than the model's ", max_positions);
-    const RopeTable rope(end, layers.front().self_attn.head_dim, rope_theta);
-    const LlamaPass pass{sequences, remember, rope};
-    Index index = 0;
-    for (const auto& layer : layers) {
-      x = layer(x, pass);
-      after_layer(index++, x);
-    }
-    return x;
+    return through(std::move(x), {std::move(list), {}, rotation(std::move(positions)), remember, std::move(first_key)}, after_layer);
+  }
+
+  /// The same for samples that lie one behind the other in sequences without a past: `segments` say, for the tokens of all
+  /// sequences, counted through, who sees whom and where they stand. They must cover the tokens, in order.
+  template <class X, class Observer>
+  X hidden(X x, std::span<const Segment> segments, Observer&& after_layer) const {
+    std::vector<Index> positions;
+    for (const Segment& s : segments)
+      for (Index t = 0; t < s.length(); ++t) positions.push_back(s.position + t);
+    return through(std::move(x), {{}, {segments.begin(), segments.end()}, rotation(std::move(positions))}, after_layer);
   }
 
   /// Hidden states after the final norm; x [B, T, C] embeddings -> [B, T, C].
@@ -178,12 +193,33 @@ struct LlamaModel {
   X operator()(X x, std::span<const SequenceContext> sequences = {}, Remember remember = Remember::no) const {
     return norm(hidden(std::move(x), sequences, remember, [](Index, const X&) {}));
   }
+  template <class X>
+  X operator()(X x, std::span<const Segment> segments) const {
+    return norm(hidden(std::move(x), segments, [](Index, const X&) {}));
+  }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
     walk("embed_tokens.weight", self.embed_tokens);
     walk("layers", self.layers);
     walk("norm", self.norm);
+  }
+
+ private:
+  Rotation rotation(std::vector<Index> positions) const {
+    for (const Index p : positions)
+      require(p < max_positions, "llama: a sequence of ", p + 1, " tokens is longer than the model's ", max_positions);
+    return {std::move(positions), layers.front().self_attn.head_dim, rope_theta};
+  }
+
+  template <class X, class Observer>
+  X through(X x, const LlamaPass& pass, Observer&& after_layer) const {
+    Index index = 0;
+    for (const auto& layer : layers) {
+      x = run_block(layer, x, pass);
+      after_layer(index++, x);
+    }
+    return x;
   }
 };
 

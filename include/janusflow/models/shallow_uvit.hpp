@@ -60,7 +60,7 @@ struct ConvNeXtStage {
   /// x [B, H, W, C] -> [B, H, W, C]
   template <class X, class E>
   X operator()(X x, const E& t_emb) const {
-    for (const auto& block : res_blocks) x = block(x, t_emb);
+    for (const auto& block : res_blocks) x = run_block(block, x, t_emb);
     return x;
   }
 

@@ -19,7 +19,7 @@ struct SiglipAttention {
   X operator()(const X& x, const X& residual) const {
     const X all = qkv(x);  // [B, N, 3C]
     const Index width = x.shape()[2];
-    const auto part = [&](Index i) { return all.view().columns(i * width, (i + 1) * width); };
+    const auto part = [&](Index i) { return columns(all, i * width, (i + 1) * width); };
     return proj(attention<typename P::Dot>(part(0), part(1), part(2), heads, heads), Add{residual});
   }
 
@@ -109,7 +109,7 @@ struct SiglipTower {
     auto x = embed(pixels);
     Index index = 0;
     for (const auto& block : blocks) {
-      x = block(x);
+      x = run_block(block, x);
       after_block(index++, x);
     }
     return norm(x);
@@ -154,8 +154,7 @@ struct SiglipPool {
     const std::vector<Index> once_each(static_cast<std::size_t>(features.shape()[0]), 0);
     const X keys = kv(features);  // [B, N, 2C]
     const X query = q(select(latent, once_each));
-    const X h = proj(attention<typename P::Dot>(query, keys.view().columns(0, width), keys.view().columns(width, 2 * width),
-                                                heads, heads));
+    const X h = proj(attention<typename P::Dot>(query, columns(keys, 0, width), columns(keys, width, 2 * width), heads, heads));
     return mlp(norm(h), h);
   }
 

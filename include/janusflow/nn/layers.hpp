@@ -7,8 +7,15 @@
 #include "janusflow/ops/global_response_norm.hpp"
 #include "janusflow/ops/group_norm.hpp"
 #include "janusflow/ops/norms.hpp"
+#include "janusflow/ops/sequence.hpp"
 
 namespace janusflow {
+
+/// block(x, more...), one of the blocks that a model is a row of. (A tape has its own reading, which may forget the inside.)
+template <class Block, class X, class... More>
+auto run_block(const Block& block, const X& x, const More&... more) {
+  return block(x, more...);
+}
 
 /// Whether a layer has an additive term.
 enum class Bias { none, present };
@@ -189,7 +196,7 @@ struct GlobalResponseNorm {
   template <class X>
   auto operator()(const X& x) const {
     const Shape channels{weight.shape().last()};
-    return global_response_norm(x, weight.view().reshape(channels), bias.view().reshape(channels));
+    return global_response_norm(x, reshape(weight, channels), reshape(bias, channels));
   }
 
   template <class Self, class V>

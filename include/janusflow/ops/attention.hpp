@@ -19,10 +19,21 @@ struct Past {
   Past first(Index count) const { return {keys.slice(0, count), values.slice(0, count)}; }
 };
 
+/// A run of consecutive tokens in one long sequence that holds several samples, and what they see: themselves, as the mask says, and
+/// all tokens of one earlier range. So a prompt's tokens may serve several pictures or questions behind it.
+struct Segment {
+  Index begin = 0, end = 0;
+  Index prefix_begin = 0, prefix_end = 0;  // before begin; equal: nothing
+  Index position = 0;                      // of the first token, for the rotary embedding
+
+  Index length() const { return end - begin; }
+};
+
 /// How queries see keys. Query i of a sequence with P past positions stands at position P + i.
 struct AttentionMask {
   bool causal = false;                   // position p sees positions 0 .. p; else every position
   std::span<const Index> first_key = {};  // [B]: positions before it are padding and seen by nobody; empty: none are
+  std::span<const Segment> segments = {};  // of the tokens of all sequences, counted through; empty: each sequence is one
 };
 
 namespace detail {
@@ -141,8 +152,8 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     const Index depth = std::min((padded + Dot::depth - 1) / Dot::depth, values.words() - offset);
     for (Index column = 0; column < columns; column += simd::tile_columns) {
       const Index panel = column / simd::width;
-      product(depth, scratch.weights.data(), values.panel(panel) + offset * simd::width,
-              values.panel(std::min(panel + 1, values.panels() - 1)) + offset * simd::width, tile);
+      product(depth, scratch.weights.data(), values.panel(panel, offset),
+              values.panel(std::min(panel + 1, values.panels() - 1), offset), tile);
       for (Index r = 0; r < rows; ++r) {
         float* to = sums + r * columns + column;
         for (Index d = 0; d < simd::tile_columns; ++d) to[d] += tile[r * simd::tile_columns + d];
@@ -213,6 +224,7 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
               (!mask.causal || keys.shape[1] == length),
           "attention: q ", queries.shape, " (", heads, " heads), k ", keys.shape, " and v ", values.shape, " (", kv_heads,
           " heads) do not fit together");
+  require(mask.segments.empty(), "attention: segments are for training (segmented_attention)");
   require(past.empty() || std::ssize(past) == batch, "attention: ", past.size(), " pasts for a batch of ", batch);
   require(mask.first_key.empty() || std::ssize(mask.first_key) == batch, "attention: ", mask.first_key.size(),
           " first keys for a batch of ", batch);

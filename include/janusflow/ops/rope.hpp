@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "janusflow/ops/rowwise.hpp"
 
@@ -106,6 +108,52 @@ void rope(TensorView<T, 2> x, const RopeTable& table, std::span<const Index> pos
   require(std::ssize(positions) == x.rows(), "rope: x ", x.shape, " does not match ", positions.size(), " positions");
   for (Index r = 0; r < x.rows(); ++r)
     detail::rotate("rope", x.slice(r, r + 1), table, positions[static_cast<std::size_t>(r)], false);
+}
+
+/// How the tokens of a batch are rotated: token i of all of them, counted through, stands at (*positions)[i]. Cheap to copy, and owns
+/// what it needs.
+struct Rotation {
+  std::shared_ptr<const RopeTable> table;
+  std::shared_ptr<const std::vector<Index>> positions;
+
+  /// Throws unless the table reaches as far as the positions.
+  Rotation(std::vector<Index> list, Index head_dim, double theta) {
+    Index end = 0;
+    for (const Index p : list) {
+      require(p >= 0, "rope: a token's position is ", p);
+      end = std::max(end, p + 1);
+    }
+    table = std::make_shared<const RopeTable>(end, head_dim, theta);
+    positions = std::make_shared<const std::vector<Index>>(std::move(list));
+  }
+};
+
+namespace detail {
+
+/// Rotates x [tokens, heads * head_dim] in place, forwards or backwards.
+template <class T>
+void rotate(const char* op, TensorView<T, 2> x, const Rotation& rotation, bool inverse) {
+  require(std::ssize(*rotation.positions) == x.rows(), op, ": x ", x.shape, " does not match ", rotation.positions->size(),
+          " positions");
+  for_rows(x.rows(), x.shape[1], [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r)
+      rotate(op, x.slice(r, r + 1), *rotation.table, (*rotation.positions)[static_cast<std::size_t>(r)], inverse);
+  });
+}
+
+}  // namespace detail
+
+/// x [B, T, heads * head_dim], each token rotated by its position, as above.
+template <class T>
+Tensor<T, 3> rope(Tensor<T, 3> x, const Rotation& rotation) {
+  detail::rotate("rope", x.view().reshape(Shape{x.shape().rows(), x.shape().last()}), rotation, false);
+  return x;
+}
+/// dx of y = rope(x, rotation): the rotation backwards.
+template <class T>
+Tensor<T, 3> rope_backward(const Rotation& rotation, Tensor<T, 3> dy) {
+  detail::rotate("rope_backward", dy.view().reshape(Shape{dy.shape().rows(), dy.shape().last()}), rotation, true);
+  return dy;
 }
 
 /// dx of y = rope(x, table, first), in place on dy: the rotation backwards.

@@ -1,4 +1,4 @@
-// Cutting and joining batches and their tokens.
+// Cutting and joining batches and their tokens; the same numbers seen otherwise.
 #pragma once
 
 #include <span>
@@ -7,6 +7,18 @@
 #include "janusflow/core/tensor.hpp"
 
 namespace janusflow {
+
+/// The numbers of x under another shape of equal size; nothing is copied.
+template <TensorLike X, int S>
+auto reshape(const X& x, Shape<S> shape) {
+  return x.view().reshape(shape);
+}
+
+/// Columns [begin, end) of the last dimension of x; nothing is copied.
+template <TensorLike X>
+auto columns(const X& x, Index begin, Index end) {
+  return x.view().columns(begin, end);
+}
 
 /// y[r] = x[indices[r]]: slices of the first dimension, each as often as it is named; throws on an index outside.
 template <TensorLike X, class T = typename X::value_type>
