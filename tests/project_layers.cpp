@@ -39,6 +39,9 @@ std::string floor_name(const std::string& header) {
   return end == std::string::npos ? "" : header.substr(begin, end - begin);
 }
 
+/// The rest of a header, which the header itself includes at its end: pipeline/impl/autoencode.hpp of pipeline/autoencode.hpp.
+bool is_rest(const std::string& header) { return header.find("/impl/") != std::string::npos; }
+
 std::vector<std::string> included_by(const std::string& header) {
   static const std::regex include("#include\\s+[<\"](janusflow/[^>\"]+)[>\"]");
   const std::string text = contents(include_dir / header);
@@ -77,7 +80,8 @@ TEST_CASE("no circle of includes") {
       return;
     }
     open[header] = true;
-    for (const std::string& other : included_by(header)) self(self, other);
+    for (const std::string& other : included_by(header))
+      if (!is_rest(other)) self(self, other);
     open[header] = false;
   };
   for (const std::string& header : headers()) follow(follow, header);
@@ -98,6 +102,7 @@ TEST_CASE("the umbrella header includes every public header") {
   std::string wanted;
   for (const std::string& header : headers()) {
     if (header == "janusflow/janusflow.hpp" || header == "janusflow/core/cpu_guard.hpp") continue;
+    if (is_rest(header)) continue;
     if (header == "janusflow/core/eigen.hpp") continue;  // a second of everybody's compile time for what few use
     wanted += "#include \"" + header + "\"\n";
   }

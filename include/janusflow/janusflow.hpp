@@ -47,6 +47,7 @@
 #include "janusflow/nn/layers.hpp"
 #include "janusflow/nn/layout.hpp"
 #include "janusflow/nn/parameters.hpp"
+#include "janusflow/nn/policies.hpp"
 #include "janusflow/nn/random_weights.hpp"
 #include "janusflow/nn/visit.hpp"
 #include "janusflow/ops/attention.hpp"

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "janusflow/io/load.hpp"
@@ -17,6 +18,9 @@ std::map<std::string, std::vector<Index>> expected_tensors(M& laid_out) {
   for_each_parameter(laid_out, [&](const std::string& key, LaidOut& parameter) { expected.emplace(key, parameter.shape); });
   return expected;
 }
+
+/// The head that some writers keep beside the table that it is tied to: a tied model does not read it, nor does transformers'.
+inline constexpr std::string_view tied_head_key = "language_model.lm_head.weight";
 
 /// How a checkpoint differs from what a model needs; all empty where it fits.
 struct CheckpointDifference {

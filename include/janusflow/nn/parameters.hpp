@@ -4,6 +4,7 @@
 #include <memory>
 #include <variant>
 
+#include "janusflow/nn/policies.hpp"
 #include "janusflow/ops/attention.hpp"
 #include "janusflow/ops/conv2d.hpp"
 #include "janusflow/ops/depthwise_conv2d.hpp"
@@ -42,9 +43,6 @@ struct Packed {
   /// The policy of parts that lose more by rounding than they would gain in time.
   using Precise = Packed<D>;
 };
-
-using Float32 = Packed<simd::Float32Dot>;
-using BFloat16 = Packed<simd::BFloat16Dot>;
 
 /// 8-bit products (simd/int8_dot.hpp) in the transformers' linear layers, where nearly all of the time and memory goes; attention,
 /// convolutions and the parts that models mark with Precise stay in bfloat16.

@@ -1,14 +1,28 @@
 // A model's directory in its published layout: what is read of it, and what must be there.
 #pragma once
 
+#include <filesystem>
+#include <functional>
+#include <memory>
 #include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
 
-#include "janusflow/io/load.hpp"
-#include "janusflow/models/autoencoder_kl.hpp"
-#include "janusflow/models/janusflow.hpp"
+#include "janusflow/io/checkpoint.hpp"
+#include "janusflow/io/config.hpp"
 #include "janusflow/nn/layout.hpp"
 
 namespace janusflow {
+
+/// The keys that a checkpoint of such a config may have: those of the parameters of a model with policy P, and what older or
+/// other writers call them or add.
+template <class P>
+std::vector<std::string> known_keys(const JanusFlowConfig& config);
+template <class P>
+std::vector<std::string> known_keys(const AutoencoderKLConfig& config);
 
 /// The config and the mapped weights of a JanusFlow directory. Opening reads no weight.
 struct ModelFiles {
@@ -20,8 +34,7 @@ struct ModelFiles {
   static ModelFiles open(const std::filesystem::path& directory) {
     require_directory(directory, "model");
     ModelFiles files{directory, read_config<JanusFlowConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
-    JanusFlow<Layout> model(files.config);
-    require_known(*files.checkpoint, parameter_keys(model));
+    require_known(*files.checkpoint, known_keys<Layout>(files.config));
     return files;
   }
 
@@ -35,8 +48,7 @@ struct ModelFiles {
   /// Throws Error naming the first tensor whose key is not among `keys`: weights of another model, or of a newer one, must not
   /// be half used in silence. Older transformers saved the rotary frequencies too; these follow from the config.
   static void require_known(const Checkpoint& checkpoint, const std::vector<std::string>& keys) {
-    std::set<std::string, std::less<>> known(keys.begin(), keys.end());
-    for (const std::string& key : keys) known.insert(old_attention_key(key));
+    const std::set<std::string, std::less<>> known(keys.begin(), keys.end());
     for (const RawTensor& tensor : checkpoint.tensors())
       require(known.contains(tensor.key) || tensor.key.ends_with(".rotary_emb.inv_freq"), tensor.name(),
               " is unknown: the config has no place for it");
@@ -51,13 +63,13 @@ struct AutoencoderFiles {
   static AutoencoderFiles open(const std::filesystem::path& directory) {
     ModelFiles::require_directory(directory, "VAE");
     AutoencoderFiles files{read_config<AutoencoderKLConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
-    AutoencoderEncoder<Layout> encoder(files.config);
-    AutoencoderDecoder<Layout> decoder(files.config);
-    std::vector<std::string> keys = parameter_keys(encoder);
-    for (std::string& key : parameter_keys(decoder)) keys.push_back(std::move(key));
-    ModelFiles::require_known(*files.checkpoint, keys);
+    ModelFiles::require_known(*files.checkpoint, known_keys<Layout>(files.config));
     return files;
   }
 };
 
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/pipeline/impl/model_files.hpp"
+#endif

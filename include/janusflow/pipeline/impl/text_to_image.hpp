@@ -1,0 +1,270 @@
+// The parts of TextToImage and what it does with them. Included by pipeline/text_to_image.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "janusflow/core/stopwatch.hpp"
+#include "janusflow/flow/guidance.hpp"
+#include "janusflow/io/load.hpp"
+#include "janusflow/models/autoencoder_kl.hpp"
+#include "janusflow/models/janusflow.hpp"
+#include "janusflow/pipeline/latents.hpp"
+#include "janusflow/pipeline/model_files.hpp"
+#include "janusflow/pipeline/text_to_image.hpp"
+#include "janusflow/text/processor.hpp"
+
+namespace janusflow {
+
+template <class P>
+struct TextToImage<P>::Parts {
+  JanusFlowConfig config;
+  AutoencoderKLConfig vae_config;
+  Processor processor;
+  LlamaModel<P> language;
+  VelocityHead<typename P::Precise> head;
+  AutoencoderDecoder<typename P::Precise> decoder;
+
+  Parts(const ModelFiles& files, const AutoencoderFiles& vae)
+      : config(files.config),
+        vae_config(vae.config),
+        processor(Processor::from_directory(files.directory)),
+        language(config.language),
+        head(config),
+        decoder(vae_config) {
+    require(vae_config.latent_channels == config.vision_gen_enc.input_channels, "the VAE has ", vae_config.latent_channels,
+            " latent channels, the model ", config.vision_gen_enc.input_channels);
+    require(vae_config.out_channels == 3, "the VAE makes pictures of ", vae_config.out_channels, " channels, not 3");
+    load(language, files.checkpoint, "language_model.model.");
+    load(head, files.checkpoint);
+    load(decoder, vae.checkpoint);
+  }
+
+  TextToImageResult paint(const TextToImageRequest& request, const TextToImageObserver& observer) const {
+    const Stopwatch prompt_watch;
+    Tensor<float, 4> z = channels_last(initial_noise(request));
+    const std::vector<Row> conditional = read_prompts(request);
+    const std::optional<Row> negative = read_negative(request);
+    TextToImageResult result;
+    result.prompt_seconds = prompt_watch.seconds();
+
+    const Stopwatch flow_watch;
+    auto flow = flow_from(std::move(z), request, conditional, negative, observer);
+    result.flow_seconds = flow_watch.seconds();
+    result.latents = channels_first(flow.z);
+    result.evaluations = flow.evaluations;
+    result.finished = flow.finished;
+    if (!flow.finished) return result;
+
+    const Stopwatch decode_watch;
+    BufferPool::instance().release();  // the flow's sizes are not the decoder's
+    result.pictures = decode(flow.z);
+    result.decode_seconds = decode_watch.seconds();
+    return result;
+  }
+
+  /// A prompt in the language model's memory. The picture's tokens begin at `length`.
+  struct Row {
+    std::shared_ptr<KeyValueCache> cache;
+    Index length;
+  };
+  /// The rows of one product: whose picture each looks at, and what it has read.
+  struct Rows {
+    std::vector<Index> picture_of;
+    std::vector<SequenceContext> sequences;
+  };
+
+  /// Carries the noise of all pictures to latents. An adaptive solver measures its error over the whole state and chooses the
+  /// steps by it: there every picture flows alone, so that it does not depend on its company.
+  FlowResult<Tensor<float, 4>> flow_from(Tensor<float, 4> z, const TextToImageRequest& request, const std::vector<Row>& conditional,
+                                         const std::optional<Row>& negative, const TextToImageObserver& observer) const {
+    const Index pictures = z.shape()[0];
+    if (!is_adaptive(request.solver)) return flow_together(std::move(z), 0, request, conditional, negative, observer);
+    FlowResult<Tensor<float, 4>> all{Tensor<float, 4>(z.shape()), 1.0, true, 0, 0};
+    const TensorView<const float, 4> noise = z;
+    for (Index i = 0; i < pictures && all.finished; ++i) {
+      const auto one = flow_together(Tensor<float, 4>(noise.slice(i, i + 1)), i, request, conditional, negative, observer);
+      std::copy(one.z.begin(), one.z.end(), all.z.data() + i * one.z.size());
+      all.finished = one.finished;
+      all.t = one.t;
+      all.steps += one.steps;
+      all.evaluations += one.evaluations;
+    }
+    return all;
+  }
+
+  /// The same for the pictures from `first` on, as one state.
+  FlowResult<Tensor<float, 4>> flow_together(Tensor<float, 4> z, Index first, const TextToImageRequest& request,
+                                             const std::vector<Row>& conditional, const std::optional<Row>& negative,
+                                             const TextToImageObserver& observer) const {
+    const Index count = z.shape()[0];
+    const Rows both = rows(request, first, count, conditional, negative, true);
+    const Rows alone = rows(request, first, count, conditional, negative, false);
+    const auto velocity_field = guided(
+        Velocities{*this, both, alone}, GuidanceInterval{request.guidance_scale, request.guidance_begin, request.guidance_end});
+    const auto grid = is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : uniform_grid(request.num_inference_steps);
+    return integrate(request.solver, velocity_field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
+      if (!observer) return true;
+      return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data()); }});
+    });
+  }
+
+  /// The velocity pair that guided() asks for: conditional rows first, then as many unconditional ones.
+  struct Velocities {
+    const Parts& parts;
+    const Rows& both;
+    const Rows& conditional;
+
+    std::pair<Tensor<float, 4>, Tensor<float, 4>> operator()(const Tensor<float, 4>& z, double t) const {
+      const auto v = parts.evaluate(z, t, both);
+      const Index pictures = z.shape()[0];
+      const TensorView<const float, 4> view = v;
+      return {Tensor<float, 4>(view.slice(0, pictures)), Tensor<float, 4>(view.slice(pictures, 2 * pictures))};
+    }
+    Tensor<float, 4> operator()(const Tensor<float, 4>& z, double t, ConditionalOnly) const {
+      return parts.evaluate(z, t, conditional);
+    }
+  };
+
+  /// The velocities of all rows, a few pictures at a time: the language model's activations are large, and its products no
+  /// faster for more.
+  Tensor<float, 4> evaluate(const Tensor<float, 4>& z, double t, const Rows& rows) const {
+    constexpr Index pictures_at_once = 4;
+    Shape<4> shape = z.shape();
+    shape[0] = std::ssize(rows.picture_of);
+    Tensor<float, 4> v(shape);
+    const TensorView<const float, 4> all = z;
+    for (Index begin = 0; begin < z.shape()[0]; begin += pictures_at_once) {
+      const Index end = std::min(z.shape()[0], begin + pictures_at_once);
+      const std::vector<float> times(static_cast<std::size_t>(end - begin), static_cast<float>(t * 1000.0));
+      std::vector<Index> here, picture_of;  // these pictures' rows among all, and the pictures among these
+      std::vector<SequenceContext> sequences;
+      for (std::size_t r = 0; r < rows.picture_of.size(); ++r) {
+        if (rows.picture_of[r] < begin || rows.picture_of[r] >= end) continue;
+        here.push_back(static_cast<Index>(r));
+        picture_of.push_back(rows.picture_of[r] - begin);
+        sequences.push_back(rows.sequences[r]);
+      }
+      const auto some = velocity(language, head, Tensor<float, 4>(all.slice(begin, end)), times, picture_of, sequences);
+      shape[0] = std::ssize(here);
+      require(some.shape() == shape, "text to image: the model's velocity is ", some.shape(), ", the latents need ", shape);
+      const Index size = v.size() / v.shape()[0];
+      for (Index i = 0; i < std::ssize(here); ++i)
+        std::copy_n(some.data() + i * size, size, v.data() + here[static_cast<std::size_t>(i)] * size);
+    }
+    return v;
+  }
+
+  Tensor<float, 4> initial_noise(const TextToImageRequest& request) const {
+    require(!request.prompts.empty(), "text to image: there is no prompt");
+    require(std::isfinite(request.guidance_scale), "text to image: the guidance scale is ", request.guidance_scale);
+    require(request.guidance_begin <= request.guidance_end, "text to image: guidance from t = ", request.guidance_begin, " to ",
+            request.guidance_end, " is no interval");
+    require(request.images_per_prompt >= 1 && request.images_per_prompt <= 10000,
+            "text to image: the number of pictures for a prompt must be from 1 to 10000, not ", request.images_per_prompt);
+    const Index pictures = std::ssize(request.prompts) * request.images_per_prompt, channels = vae_config.latent_channels;
+    const Index height = latent_side("height", request.height), width = latent_side("width", request.width);
+    if (request.noise) {
+      const Shape<4>& shape = request.noise->shape();
+      const Index step = config.vision_gen_enc.stride;
+      require(shape[0] == pictures && shape[1] == channels && shape[2] > 0 && shape[3] > 0 && shape[2] % step == 0 &&
+                  shape[3] % step == 0,
+              "text to image: the noise is ", shape, ", expected ", Shape{pictures, channels, height, width});
+      for (const float value : *request.noise) require(std::isfinite(value), "text to image: the noise holds NaN or infinity");
+      return request.noise->clone();
+    }
+    Tensor<float, 4> z(Shape{pictures, channels, height, width});
+    for (Index i = 0; i < pictures; ++i) {
+      const auto one = noise(request.seed + static_cast<std::uint64_t>(i % request.images_per_prompt), channels, height, width);
+      std::copy(one.begin(), one.end(), z.data() + i * one.size());
+    }
+    return z;
+  }
+
+  Index latent_side(const char* name, Index pixels) const {
+    if (pixels == 0) pixels = config.vision_und_enc.image_size;
+    const Index step = vae_config.downscale() * config.vision_gen_enc.stride;
+    require(pixels >= step && pixels <= 16384 && pixels % step == 0, "text to image: the ", name, " must be a multiple of ", step,
+            " from ", step, " to 16384, not ", pixels);
+    return pixels / vae_config.downscale();
+  }
+
+  /// Reads the prompt but its last token, the one that opens a picture: the time embedding stands in its place.
+  Row read(const std::vector<std::int32_t>& ids) const {
+    auto cache = std::make_shared<KeyValueCache>(language.new_cache());
+    const std::span<const std::int32_t> prefix(ids.data(), ids.size() - 1);
+    const auto length = static_cast<Index>(prefix.size());
+    const Index features = config.language.hidden_size;
+    const SequenceContext start{cache.get(), 0, 0};
+    language(language.embed(prefix).reshaped(Shape{Index{1}, length, features}), {&start, 1}, Remember::yes);
+    return {std::move(cache), length};
+  }
+
+  std::vector<Row> read_prompts(const TextToImageRequest& request) const {
+    std::vector<Row> prompts;
+    for (const std::string& prompt : request.prompts) prompts.push_back(read(processor.generation_ids(prompt)));
+    return prompts;
+  }
+
+  std::optional<Row> read_negative(const TextToImageRequest& request) const {
+    if (!request.negative_prompt || request.guidance_scale == 1.0) return std::nullopt;
+    return read(processor.generation_ids(*request.negative_prompt));
+  }
+
+  /// Without a negative prompt the unconditional row sees the first token of its prompt (BOS) alone, from the same place: the
+  /// official loop masks the others, and BOS's keys and values do not depend on what follows it.
+  static Rows rows(const TextToImageRequest& request, Index first, Index count, const std::vector<Row>& prompts,
+                   const std::optional<Row>& negative, bool guidance) {
+    Rows rows;
+    for (Index i = 0; i < (guidance ? 2 : 1) * count; ++i) {
+      const Row& prompt = prompts[static_cast<std::size_t>((first + i % count) / request.images_per_prompt)];
+      rows.picture_of.push_back(i % count);
+      if (i < count) rows.sequences.push_back({prompt.cache.get(), prompt.length, prompt.length});
+      else if (negative) rows.sequences.push_back({negative->cache.get(), negative->length, negative->length});
+      else rows.sequences.push_back({prompt.cache.get(), 1, prompt.length});
+    }
+    return rows;
+  }
+
+  /// One picture at a time: the decoder's activations are large.
+  std::vector<Tensor<std::uint8_t, 3>> decode(const Tensor<float, 4>& z) const {
+    std::vector<Tensor<std::uint8_t, 3>> pictures;
+    const TensorView<const float, 4> view = z;
+    const auto release = [](Index) { BufferPool::instance().release(); };  // the next block's pictures are twice as large
+    for (Index b = 0; b < z.shape()[0]; ++b) {
+      Tensor<float, 4> latents(view.slice(b, b + 1));
+      for (float& value : latents)
+        value = value / static_cast<float>(vae_config.scaling_factor) + static_cast<float>(vae_config.shift_factor);
+      pictures.push_back(to_bytes(decoder.decode(latents, release), 0));
+    }
+    return pictures;
+  }
+};
+
+template <class P>
+TextToImage<P> TextToImage<P>::from_directory(const std::filesystem::path& model, const std::filesystem::path& vae) {
+  return {ModelFiles::open(model), AutoencoderFiles::open(vae)};
+}
+
+template <class P>
+TextToImage<P>::TextToImage(const ModelFiles& files, const AutoencoderFiles& vae)
+    : parts_(std::make_shared<const Parts>(files, vae)) {}
+
+template <class P>
+const JanusFlowConfig& TextToImage<P>::config() const {
+  return parts_->config;
+}
+
+template <class P>
+Index TextToImage<P>::image_size() const {
+  return parts_->config.vision_und_enc.image_size;
+}
+
+template <class P>
+TextToImageResult TextToImage<P>::operator()(const TextToImageRequest& request, const TextToImageObserver& observer) const {
+  return parts_->paint(request, observer);
+}
+
+}  // namespace janusflow
