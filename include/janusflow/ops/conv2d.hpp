@@ -119,8 +119,7 @@ void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const Pack
     for (Index row = begin; row < end; row += simd::tile_rows)
       gather_patches<Dot>(picture, shape, weight.kernel(), geometry, out_height, out_width, row,
                           std::min<Index>(simd::tile_rows, end - row), gathered + (row - begin) * words);
-    gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue,
-                    [](Index, Index, Index, float*) {});
+    gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue);
   });
 }
 

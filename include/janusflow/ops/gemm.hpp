@@ -1,8 +1,6 @@
 // The one matrix product: packed inputs times packed weights, with what follows the product applied while the tile is in cache.
 #pragma once
 
-#include <utility>
-
 #include "janusflow/ops/packed.hpp"
 
 namespace janusflow {
@@ -17,11 +15,6 @@ class PanelPairs {
   Index count() const { return (weight.panels() + 1) / 2; }
   const auto* first(Index pair) const { return weight.panel(2 * pair); }
   const auto* second(Index pair) const { return weight.panel(neighbour(pair)); }
-  /// Scales and corrections of the tile's first or second half.
-  auto quantisation(Index pair, Index half) const {
-    const Index panel = half == 0 ? 2 * pair : neighbour(pair);
-    return std::pair{weight.scales(panel), weight.corrections(panel)};
-  }
 
  private:
   /// The last panel of an odd number stands in for its missing neighbour; the epilogue ignores the columns past the end.
@@ -40,37 +33,13 @@ struct PanelTwins {
   Index count() const { return left.panels(); }
   const auto* first(Index pair) const { return left.panel(pair); }
   const auto* second(Index pair) const { return right.panel(pair); }
-  auto quantisation(Index pair, Index half) const {
-    const PackedMatrix<Dot>& weight = half == 0 ? left : right;
-    return std::pair{weight.scales(pair), weight.corrections(pair)};
-  }
 };
 
-namespace detail {
-
-/// Turns the integer sums of a tile into floats: (sum - correction) times the column's and the row's scale.
-template <class Pairs, class RowScale>
-void dequantise(float* tile, Index row, Index rows, const Pairs& pairs, Index pair, RowScale&& row_scale) {
-  for (Index half = 0; half < 2; ++half) {
-    const auto [scales, corrections] = pairs.quantisation(pair, half);
-    const auto correction = simd::IntegerBatch::load_unaligned(corrections);
-    const auto column_scale = simd::Batch::load_unaligned(scales);
-    for (Index r = 0; r < rows; ++r) {
-      float* values = tile + r * simd::tile_columns + half * simd::width;
-      const auto sums = simd::reinterpret<simd::IntegerBatch>(simd::Batch::load_aligned(values)) - correction;
-      (xsimd::to_float(sums) * (column_scale * simd::Batch(row_scale(row + r)))).store_aligned(values);
-    }
-  }
-}
-
-}  // namespace detail
-
 /// One block of the product on one thread: input rows [begin, end) (begin on a panel boundary) times pairs [first, last).
-/// `panel(row)` gives the input panel that starts at a row; finish(row, rows, pair, tile) makes floats of a tile's sums where they
-/// are none yet. The epilogue is called as epilogue(row, rows, pair, tile), tile [rows][2 width] floats.
-template <class Dot, class Panels, class Pairs, class Epilogue, class Finish>
-void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Index first, Index last, Epilogue&& epilogue,
-                Finish&& finish) {
+/// `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile), tile
+/// [rows][2 width] floats.
+template <class Dot, class Panels, class Pairs, class Epilogue>
+void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Index first, Index last, Epilogue&& epilogue) {
   alignas(64) float tile[simd::tile_rows * simd::tile_columns];
   for (Index pair = first; pair < last; ++pair) {
     const auto* b0 = pairs.first(pair);
@@ -78,7 +47,6 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
     for (Index row = begin; row < end; row += simd::tile_rows) {
       const Index rows = std::min<Index>(simd::tile_rows, end - row);
       simd::gemm_tile_for<Dot>(rows)(pairs.words(), panel(row), b0, b1, tile);
-      finish(row, rows, pair, tile);
       epilogue(row, rows, pair, static_cast<const float*>(tile));
     }
   }
@@ -96,12 +64,7 @@ void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue
     const Index block = piece % row_blocks, group = piece / row_blocks;
     gemm_block<Dot>(block * block_rows, std::min(input.rows(), (block + 1) * block_rows),
                     [&](Index row) { return input.panel(row); }, pairs, group * pairs.count() / groups,
-                    (group + 1) * pairs.count() / groups, epilogue,
-                    [&]([[maybe_unused]] Index row, [[maybe_unused]] Index rows, [[maybe_unused]] Index pair,
-                        [[maybe_unused]] float* tile) {
-                      if constexpr (Dot::quantised)
-                        detail::dequantise(tile, row, rows, pairs, pair, [&](Index r) { return input.scale(r); });
-                    });
+                    (group + 1) * pairs.count() / groups, epilogue);
   });
 }
 

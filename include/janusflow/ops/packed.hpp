@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "janusflow/core/parallel.hpp"
@@ -10,8 +13,9 @@
 
 namespace janusflow {
 
-/// A weight matrix [out, in] packed once for products x . wT under a dot policy: panels of `simd::width` outputs, each
-/// [words of in][width]. Knows its shape before it has values, so that a model can be laid out from its config and then filled.
+/// A weight matrix [out, in] packed once for products x . wT under a dot policy: blocks of simd::panel_columns outputs, each
+/// [words of in][panel_columns], the same on every machine. A tile reads panels: simd::width neighbouring columns of a block. Knows
+/// its shape before it has values, so that a model can be laid out from its config and then filled.
 template <class Dot>
 class PackedMatrix {
  public:
@@ -23,10 +27,26 @@ class PackedMatrix {
 
   Index out_features() const { return out_; }
   Index in_features() const { return in_; }
-  Index words() const { return (in_ + Dot::depth - 1) / Dot::depth; }
+  Index words() const { return Dot::weight_words(in_); }
   Index panels() const { return (out_ + simd::width - 1) / simd::width; }
+  Index blocks() const { return (out_ + simd::panel_columns - 1) / simd::panel_columns; }
   bool filled() const { return filled_; }
-  const Word* panel(Index p) const { return static_cast<const Word*>(storage_.data()) + p * words() * simd::width; }
+  /// Panel p from word `word` on; the words of a column are panel_columns apart.
+  const Word* panel(Index p, Index word = 0) const {
+    const Index column = p * simd::width;
+    return data_ + (column / simd::panel_columns * words() + word) * simd::panel_columns + column % simd::panel_columns;
+  }
+  /// All words, block after block.
+  std::span<const Word> storage() const {
+    return {data_, static_cast<std::size_t>(filled_ ? blocks() * words() * simd::panel_columns : 0)};
+  }
+
+  /// Takes words that lie packed elsewhere, blocks() * words() * panel_columns of them, 64-byte aligned; `owner` keeps them alive.
+  void adopt(const Word* words, std::shared_ptr<const void> owner) {
+    data_ = words;
+    owner_ = std::move(owner);
+    filled_ = true;
+  }
 
   /// Fills from rows [out, in] of float or bfloat16; the shape must be this matrix's.
   template <class T>
@@ -38,50 +58,47 @@ class PackedMatrix {
   /// Fills from row(n), n in [0, out): a pointer to that output's `in` weights, float or bfloat16.
   template <class Row>
   void pack_rows(Row&& row) {
-    allocate();
-    parallel_for(panels(), [&](Index p) {
-      // Blocks of 64 words keep the panel's rows and the written lines in the first-level cache.
-      Word* panel = mutable_panel(p);
-      for (Index begin = 0; begin < words(); begin += 64) {
-        const Index end = std::min(words(), begin + 64);
-        for (Index j = 0; j < simd::width; ++j) {
-          Word* to = panel + begin * simd::width + j;
-          const Index n = p * simd::width + j;
-          if (n >= out_) {
-            for (Index w = begin; w < end; ++w, to += simd::width) *to = Word{};
-            continue;
+    Word* const storage = allocate();
+    parallel_for(blocks(), [&](Index b) {
+      Word* const block = storage + b * words() * simd::panel_columns;
+      const Index first = b * simd::panel_columns, columns = std::min(simd::panel_columns, out_ - first);
+      if (columns < simd::panel_columns) std::fill_n(block, words() * simd::panel_columns, Word{});
+      if constexpr (Dot::quantised) {
+        std::vector<float> values(static_cast<std::size_t>(in_));
+        for (Index j = 0; j < columns; ++j) {
+          const auto* weights = row(first + j);
+          std::transform(weights, weights + in_, values.begin(), [](auto w) { return static_cast<float>(w); });
+          Dot::pack_weights(values.data(), in_, block + j, simd::panel_columns);
+        }
+      } else {
+        // 64 words at a time keep the rows and the written lines in the first-level cache.
+        for (Index begin = 0; begin < words(); begin += 64) {
+          const Index end = std::min(words(), begin + 64), whole = std::min(end, in_ / Dot::depth);
+          for (Index j = 0; j < columns; ++j) {
+            Word* to = block + begin * simd::panel_columns + j;
+            const auto* from = row(first + j) + begin * Dot::depth;
+            Index w = begin;
+            for (; w < whole; ++w, from += Dot::depth, to += simd::panel_columns) *to = Dot::weight_word(from, Dot::depth);
+            if (w < end) *to = Dot::weight_word(from, in_ - w * Dot::depth);
           }
-          const auto* weights = row(n);
-          if constexpr (Dot::quantised)
-            if (begin == 0) scales_[static_cast<std::size_t>(n)] = Dot::scale_of(weights, in_);
-          const auto* from = weights + begin * Dot::depth;
-          const Index whole = std::min(end, in_ / Dot::depth);
-          Index w = begin;
-          for (; w < whole; ++w, from += Dot::depth, to += simd::width) *to = word(from, Dot::depth, n);
-          if (w < end) *to = word(from, in_ - w * Dot::depth, n);
         }
       }
-      if constexpr (Dot::quantised) add_up(p);
     });
   }
-
-  /// Scale of output n's weights, and what the inputs' offset adds to its sums; for quantised policies.
-  const float* scales(Index panel) const { return scales_.data() + panel * simd::width; }
-  const std::int32_t* corrections(Index panel) const { return corrections_.data() + panel * simd::width; }
 
   /// Fills from column(k), k in [0, in): a pointer to the `out` weights that multiply input k, as the transpose [in, out] has them.
   template <class Column>
     requires(!Dot::quantised)
   void pack_columns(Column&& column) {
-    allocate();
-    parallel_for(panels(), [&](Index p) {
-      Word* to = mutable_panel(p);
-      const Index first = p * simd::width, columns = std::min(simd::width, out_ - first);
+    Word* const storage = allocate();
+    parallel_for(blocks(), [&](Index b) {
+      Word* to = storage + b * words() * simd::panel_columns;
+      const Index first = b * simd::panel_columns, columns = std::min(simd::panel_columns, out_ - first);
       for (Index k = 0; k < in_; k += Dot::depth) {
         const Index count = std::min<Index>(Dot::depth, in_ - k);
         const float* from[Dot::depth];
         for (Index d = 0; d < count; ++d) from[d] = column(k + d) + first;
-        for (Index j = 0; j < simd::width; ++j, ++to) {
+        for (Index j = 0; j < simd::panel_columns; ++j, ++to) {
           float values[Dot::depth] = {};
           if (j < columns)
             for (Index d = 0; d < count; ++d) values[d] = from[d][j];
@@ -92,56 +109,34 @@ class PackedMatrix {
   }
 
  private:
-  Word* mutable_panel(Index p) { return static_cast<Word*>(storage_.data()) + p * words() * simd::width; }
-
-  void allocate() {
-    const Index size = checked_product(std::array{panels(), words(), simd::width, static_cast<Index>(sizeof(Word))});
-    if (!filled_) storage_ = Buffer(static_cast<std::size_t>(size));
-    filled_ = true;
-    if constexpr (Dot::quantised) {
-      scales_.assign(static_cast<std::size_t>(panels() * simd::width), 0.0f);
-      corrections_.assign(scales_.size(), 0);
-    }
-  }
-
-  template <class T>
-  Word word(const T* values, Index count, [[maybe_unused]] Index n) const {
-    if constexpr (Dot::quantised) return Dot::weight_word(values, count, scales_[static_cast<std::size_t>(n)]);
-    else return Dot::weight_word(values, count);
-  }
-
-  /// The corrections of a packed panel: the inputs' offset times the sum of each output's quantised weights.
-  void add_up(Index p) {
-    const Word* words_of_panel = panel(p);
-    std::int32_t* sums = corrections_.data() + p * simd::width;
-    for (Index w = 0; w < words(); ++w)
-      for (Index j = 0; j < simd::width; ++j)
-        for (int i = 0; i < Dot::depth; ++i)
-          sums[j] += Dot::input_offset * static_cast<std::int8_t>(words_of_panel[w * simd::width + j] >> (8 * i));
+  /// Memory of one's own, for all words.
+  Word* allocate() {
+    const Index size = checked_product(std::array{blocks(), words(), simd::panel_columns, static_cast<Index>(sizeof(Word))});
+    auto memory = std::make_shared<Buffer>(static_cast<std::size_t>(size));
+    auto* words = static_cast<Word*>(memory->data());
+    adopt(words, std::move(memory));
+    return words;
   }
 
   Index out_ = 0, in_ = 0;
   bool filled_ = false;
-  Buffer storage_;
-  std::vector<float> scales_;
-  std::vector<std::int32_t> corrections_;
+  const Word* data_ = nullptr;
+  std::shared_ptr<const void> owner_;
 };
 
-/// Rounds a row of k floats into one row of an input panel, whose words are `stride` apart; returns its scale (1 where the policy
-/// has none).
+/// Rounds a row of k floats into one row of an input panel, whose words are `stride` apart.
 template <class Dot>
-float pack_input_row(const float* from, Index k, typename Dot::InputWord* to, Index stride) {
-  constexpr Index at_once = 64;
-  typename Dot::InputWord words[at_once];
-  float scale = 1.0f;
-  if constexpr (Dot::quantised) scale = Dot::scale_of(from, k);
-  for (Index begin = 0; begin < k; begin += at_once * Dot::depth) {
-    const Index count = std::min(at_once * Dot::depth, k - begin);
-    if constexpr (Dot::quantised) Dot::input_words(from + begin, count, scale, words);
-    else Dot::input_words(from + begin, count, words);
-    for (Index w = 0; w * Dot::depth < count; ++w, to += stride) *to = words[w];
+void pack_input_row(const float* from, Index k, typename Dot::InputWord* to, Index stride) {
+  if constexpr (Dot::quantised) return Dot::pack_inputs(from, k, to, stride);
+  else {
+    constexpr Index at_once = 64;
+    typename Dot::InputWord words[at_once];
+    for (Index begin = 0; begin < k; begin += at_once * Dot::depth) {
+      const Index count = std::min(at_once * Dot::depth, k - begin);
+      Dot::input_words(from + begin, count, words);
+      for (Index w = 0; w * Dot::depth < count; ++w, to += stride) *to = words[w];
+    }
   }
-  return scale;
 }
 
 /// Activations [M, K] packed for one or more products under a dot policy: panels of tile_rows rows, the last one shorter.
@@ -153,13 +148,12 @@ class PackedInput {
   /// `x` of any rank counts as its rows.
   template <int R>
   explicit PackedInput(TensorView<const float, R> x)
-      : rows_(x.rows()), k_(x.shape.last()), words_((k_ + Dot::depth - 1) / Dot::depth),
-        storage_(static_cast<std::size_t>(rows_ * words_) * sizeof(Word)), scales_(static_cast<std::size_t>(rows_), 1.0f) {
+      : rows_(x.rows()), k_(x.shape.last()), words_(row_words(k_)),
+        storage_(static_cast<std::size_t>(rows_ * words_) * sizeof(Word)) {
     parallel_for((rows_ + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
       const Index begin = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, rows_ - begin);
       Word* panel = static_cast<Word*>(storage_.data()) + begin * words_;
-      for (Index r = 0; r < count; ++r)
-        scales_[static_cast<std::size_t>(begin + r)] = pack_input_row<Dot>(x.row(begin + r), k_, panel + r, count);
+      for (Index r = 0; r < count; ++r) pack_input_row<Dot>(x.row(begin + r), k_, panel + r, count);
     });
   }
 
@@ -167,13 +161,15 @@ class PackedInput {
   Index features() const { return k_; }
   /// The panel that starts at row `begin`, a multiple of tile_rows.
   const Word* panel(Index begin) const { return static_cast<const Word*>(storage_.data()) + begin * words_; }
-  /// The scale of a row.
-  float scale(Index row) const { return scales_[static_cast<std::size_t>(row)]; }
 
  private:
+  static Index row_words(Index k) {
+    if constexpr (Dot::quantised) return Dot::input_words(k);
+    else return (k + Dot::depth - 1) / Dot::depth;
+  }
+
   Index rows_, k_, words_;
   Buffer storage_;
-  std::vector<float> scales_;
 };
 
 }  // namespace janusflow

@@ -21,9 +21,13 @@ namespace janusflow::simd {
 //   InputWord         what one row of a packed input panel holds for them
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
 //   input_words       rounds a row of floats into words, the last one filled with zeros
-//   quantised         words are integers with a scale for each weight row and each input row (see int8_dot.hpp)
 //   step<Rows>        acc[r][j] += input[r] . weight_j  for Rows rows and two weight vectors
-// The kernel, the packing and the blocking are written once, over any policy.
+// A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
+// tile. The packing and the blocking are written once, over any policy.
+
+/// Columns that lie side by side in a packed matrix, on every machine alike (so that a file can hold it): whole vectors.
+inline constexpr Index panel_columns = 16;
+static_assert(panel_columns % width == 0);
 
 /// float32: one fused multiply-add a word.
 struct Float32Dot {
@@ -34,6 +38,7 @@ struct Float32Dot {
   static constexpr const char* name = "f32";
   static constexpr bool quantised = false;
 
+  static constexpr Index weight_words(Index k) { return k; }
   static float weight_word(const float* values, Index) { return values[0]; }
   static float weight_word(const bfloat16* values, Index) { return values[0]; }
   static void input_words(const float* values, Index count, float* words) { std::copy_n(values, count, words); }
@@ -59,6 +64,7 @@ struct BFloat16Dot {
   static constexpr const char* name = "bf16";
   static constexpr bool quantised = false;
 
+  static constexpr Index weight_words(Index k) { return (k + 1) / 2; }
   static std::uint32_t weight_word(const float* values, Index count) {
     return pair(bfloat16(values[0]), count > 1 ? bfloat16(values[1]) : bfloat16());
   }

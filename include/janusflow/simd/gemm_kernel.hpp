@@ -21,24 +21,28 @@ inline constexpr int tile_rows = (registers - 4) / 2;
 inline constexpr Index tile_columns = 2 * width;
 
 /// tile[r][0, width) = sum_k input[k][r] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The
-/// input panel is [words][Rows], the weight panels are [words][width]. Each sum runs over k in order in one accumulator, so an
-/// element's value depends on its row and column alone, not on the tile it was computed in.
+/// input panel is [words][Rows], the weights' words are panel_columns apart. Each sum runs over k in order, so an element's value
+/// depends on its row and column alone, not on the tile it was computed in.
 template <class Dot, int Rows>
 void gemm_tile(Index words, const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
                const typename Dot::WeightWord* second, float* tile) {
-  Batch acc[Rows][2];
+  if constexpr (Dot::quantised) {
+    Dot::template tile<Rows>(words, input, first, second, tile);
+  } else {
+    Batch acc[Rows][2];
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
-  for (Index k = 0; k < words; ++k) {
-    Dot::template step<Rows>(acc, input, first, second);
-    input += Rows;
-    first += width;
-    second += width;
-  }
+    for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
+    for (Index k = 0; k < words; ++k) {
+      Dot::template step<Rows>(acc, input, first, second);
+      input += Rows;
+      first += panel_columns;
+      second += panel_columns;
+    }
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    acc[r][0].store_aligned(tile + r * tile_columns);
-    acc[r][1].store_aligned(tile + r * tile_columns + width);
+    for (int r = 0; r < Rows; ++r) {
+      acc[r][0].store_aligned(tile + r * tile_columns);
+      acc[r][1].store_aligned(tile + r * tile_columns + width);
+    }
   }
 }
 

@@ -1,135 +1,95 @@
-// int8 x int8 summed in int32: four values a word, weights scaled per output and inputs per row.
+// Products of bytes summed in int32, and int8: four values a word, weights scaled per output and inputs per row.
 #pragma once
 
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "janusflow/simd/dot.hpp"
 
 namespace janusflow::simd {
 
-/// Symmetric 8-bit quantisation: q = round(x / scale), scale = max |x| / 127, of each output's weights once and of each input row
-/// as it comes. The sum of products is exact in int32 (up to 2^31 / 127^2, 133,000 terms); an output is that sum times both
-/// scales. An accumulator's 32 bits are integers here: they become floats when the tile is finished.
-struct Int8Dot {
+/// What the quantised policies share. Weights are unsigned bytes, q + offset, inputs signed ones, as the instruction for it wants
+/// them; an input row's panel begins with minus offset times the sum of its bytes, so that the integer sum is that of the signed
+/// products. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
+struct ByteDot {
   using Value = std::int8_t;
   using WeightWord = std::uint32_t;
-  static constexpr int depth = 4;
-  static constexpr const char* name = "int8";
+  using Words = xsimd::batch<std::uint32_t>;
   static constexpr bool quantised = true;
+  /// Words at the head of a row of inputs (of a group of them): where the integer sum starts, and the scale.
+  static constexpr Index head_words = 2;
 
-  /// The scale of n values; 1 where all are zero.
-  template <class T>
-  static float scale_of(const T* values, Index n) {
-    float largest = 0;
-    if constexpr (std::is_same_v<T, float>) {
-      Batch top(0.0f);
-      for (Index i = 0; i < n; i += width) top = max(top, xsimd::abs(load(values + i, std::min(width, n - i))));
-      largest = fold(top, [](float a, float b) { return std::max(a, b); });
-    } else {
-      for (Index i = 0; i < n; ++i) largest = std::max(largest, std::abs(static_cast<float>(values[i])));
-    }
-    return largest > 0 ? largest / 127.0f : 1.0f;
-  }
-
-  template <class T>
-  static std::uint32_t weight_word(const T* values, Index count, float scale) {
-    std::uint32_t word = 0;
-    for (Index i = 0; i < count; ++i) word |= static_cast<std::uint32_t>(quantise(values[i], 1.0f / scale) & 0xff) << (8 * i);
-    return word;
-  }
-
-#if defined(__AVX512VNNI__)
-  // The instruction multiplies unsigned by signed: inputs are shifted by 128, which adds 128 times the weights' sum.
-  static constexpr std::int32_t input_offset = 128;
+#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__))
   using InputWord = std::uint32_t;
 
-  static void input_words(const float* values, Index count, float scale, std::uint32_t* words) {
-    const __m512 inverse = _mm512_set1_ps(1.0f / scale);
-    for (; count >= 16; count -= 16, values += 16, words += 4) {
-      const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values), inverse));  // rounds to nearest even
-      const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(q, _mm512_set1_epi32(input_offset)));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(words), bytes);
-    }
-    for (; count > 0; count -= depth, values += depth) {
-      *words = 0x80808080u;
-      for (Index i = 0; i < std::min<Index>(count, depth); ++i)
-        *words ^= (static_cast<std::uint32_t>(quantise(values[i], 1.0f / scale) & 0xff)) << (8 * i);
-      ++words;
-    }
+  static InputWord input_word(const std::int8_t* q) {
+    InputWord word;
+    std::memcpy(&word, q, sizeof(word));
+    return word;
   }
-
+  /// sum[r][j] += the four bytes of weight j . the four bytes of input[r], lane by lane.
   template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const std::uint32_t* input, const std::uint32_t* first, const std::uint32_t* second) {
-    const __m512i b0 = _mm512_load_si512(first), b1 = _mm512_load_si512(second);
+  static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const __m512i a = _mm512_set1_epi32(static_cast<int>(input[r]));
-      acc[r][0] = _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(acc[r][0]), a, b0));
-      acc[r][1] = _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(acc[r][1]), a, b1));
+      const IntegerBatch x(static_cast<std::int32_t>(input[r]));
+#if defined(__AVX512VNNI__)
+      sum[r][0] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][0], first, x));
+      sum[r][1] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][1], second, x));
+#else
+      sum[r][0] = IntegerBatch(_mm256_dpbusd_avx_epi32(sum[r][0], first, x));
+      sum[r][1] = IntegerBatch(_mm256_dpbusd_avx_epi32(sum[r][1], second, x));
+#endif
     }
   }
 #else
   // Products of 16-bit halves: a pair of products and their sum fit into 32 bits, where the byte instruction of AVX2 would saturate.
-  static constexpr std::int32_t input_offset = 0;
   struct InputWord {
     std::int16_t even[2], odd[2];  // values 0, 2 and 1, 3
   };
 
-  static void input_words(const float* values, Index count, float scale, InputWord* words) {
-    for (; count > 0; count -= depth, values += depth) {
-      std::int16_t q[depth] = {};
-      for (Index i = 0; i < std::min<Index>(count, depth); ++i) q[i] = static_cast<std::int16_t>(quantise(values[i], 1.0f / scale));
-      *words++ = {{q[0], q[2]}, {q[1], q[3]}};
-    }
-  }
-
+  static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
   template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const InputWord* input, const std::uint32_t* first, const std::uint32_t* second) {
-    accumulate<Rows, 0>(acc, input, first);
-    accumulate<Rows, 1>(acc, input, second);
+  static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
+    accumulate<Rows, 0>(sum, input, first);
+    accumulate<Rows, 1>(sum, input, second);
   }
 
  private:
   template <int Rows, int Half>
-  static void accumulate(Batch (&acc)[Rows][2], const InputWord* input, const std::uint32_t* weight) {
+  static void accumulate(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words weight) {
 #if defined(__AVX512BW__)
-    const __m512i w = _mm512_load_si512(weight);
-    const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), odd = _mm512_srai_epi16(w, 8);
+    const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
       const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm512_set1_epi32(std::bit_cast<int>(input[r].odd));
-      const __m512i sum = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
-      acc[r][Half] = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(acc[r][Half]), sum));
+      const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
+      sum[r][Half] = IntegerBatch(_mm512_add_epi32(sum[r][Half], products));
     }
 #elif defined(__AVX2__) && !defined(__AVX512F__)
-    const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(weight));
-    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8), odd = _mm256_srai_epi16(w, 8);
+    const __m256i even = _mm256_and_si256(weight, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
       const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm256_set1_epi32(std::bit_cast<int>(input[r].odd));
-      const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
-      acc[r][Half] = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(acc[r][Half]), sum));
+      const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
+      sum[r][Half] = IntegerBatch(_mm256_add_epi32(sum[r][Half], products));
     }
 #elif defined(__SSE2__) && !defined(__AVX__)
-    const __m128i w = _mm_load_si128(reinterpret_cast<const __m128i*>(weight));
-    const __m128i even = _mm_srai_epi16(_mm_slli_epi16(w, 8), 8), odd = _mm_srai_epi16(w, 8);
+    const __m128i even = _mm_and_si128(weight, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
       const __m128i a = _mm_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm_set1_epi32(std::bit_cast<int>(input[r].odd));
-      const __m128i sum = _mm_add_epi32(_mm_madd_epi16(a, even), _mm_madd_epi16(b, odd));
-      acc[r][Half] = _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(acc[r][Half]), sum));
+      const __m128i products = _mm_add_epi32(_mm_madd_epi16(a, even), _mm_madd_epi16(b, odd));
+      sum[r][Half] = IntegerBatch(_mm_add_epi32(sum[r][Half], products));
     }
 #else
-    using Integers = std::array<std::int32_t, static_cast<std::size_t>(width)>;
+    alignas(64) std::array<std::uint32_t, static_cast<std::size_t>(width)> words;
+    alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> products;
+    weight.store_aligned(words.data());
     for (int r = 0; r < Rows; ++r) {
-      alignas(64) std::array<float, static_cast<std::size_t>(width)> bits;
-      acc[r][Half].store_aligned(bits.data());
-      auto sums = std::bit_cast<Integers>(bits);
-      for (std::size_t j = 0; j < sums.size(); ++j) {
-        const std::uint32_t w = weight[j];
-        const auto byte = [&](int i) { return static_cast<std::int32_t>(static_cast<std::int8_t>(w >> (8 * i))); };
-        sums[j] += input[r].even[0] * byte(0) + input[r].odd[0] * byte(1) + input[r].even[1] * byte(2) + input[r].odd[1] * byte(3);
+      for (std::size_t j = 0; j < products.size(); ++j) {
+        const auto byte = [&](int i) { return static_cast<std::int32_t>(words[j] >> (8 * i) & 0xff); };
+        products[j] = input[r].even[0] * byte(0) + input[r].odd[0] * byte(1) + input[r].even[1] * byte(2) + input[r].odd[1] * byte(3);
       }
-      bits = std::bit_cast<decltype(bits)>(sums);
-      acc[r][Half] = Batch::load_aligned(bits.data());
+      sum[r][Half] += IntegerBatch::load_aligned(products.data());
     }
 #endif
   }
@@ -137,9 +97,118 @@ struct Int8Dot {
  public:
 #endif
 
-  template <class T>
-  static std::int32_t quantise(T value, float inverse_scale) {
-    return static_cast<std::int32_t>(std::nearbyint(static_cast<float>(value) * inverse_scale));
+  /// The head of a row of inputs: two words, `stride` apart.
+  static void put_head(std::int32_t start, float scale, InputWord* to, Index stride) {
+    to[0] = to[stride] = {};
+    std::memcpy(to, &start, sizeof(start));
+    std::memcpy(to + stride, &scale, sizeof(scale));
+  }
+  static std::int32_t start(const InputWord& word) {
+    std::int32_t start;
+    std::memcpy(&start, &word, sizeof(start));
+    return start;
+  }
+  static float scale(const InputWord& word) {
+    float scale;
+    std::memcpy(&scale, &word, sizeof(scale));
+    return scale;
+  }
+
+  /// 8 bits, symmetric: the scale of n values is max |x| / 127, and 1 where all are zero.
+  static float scale_of(const float* values, Index n) {
+    Batch top(0.0f);
+    for (Index i = 0; i < n; i += width) top = max(top, xsimd::abs(load(values + i, std::min(width, n - i))));
+    const float largest = fold(top, [](float a, float b) { return std::max(a, b); });
+    return largest > 0 ? largest / 127.0f : 1.0f;
+  }
+  static std::int32_t quantise(float value, float inverse_scale) {
+    return static_cast<std::int32_t>(std::nearbyint(value * inverse_scale));
+  }
+  /// quantise() of n values; returns their sum.
+  static std::int32_t quantise(const float* values, Index n, float inverse_scale, std::int8_t* q) {
+    Index i = 0;
+    for (; i + width <= n; i += width) {
+      const Batch scaled = Batch::load_unaligned(values + i) * Batch(inverse_scale);
+#if defined(__AVX512F__)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(scaled)));  // to nearest even
+#else
+      alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> integers;
+      xsimd::to_int(xsimd::nearbyint(scaled)).store_aligned(integers.data());
+      for (Index j = 0; j < width; ++j) q[i + j] = static_cast<std::int8_t>(integers[static_cast<std::size_t>(j)]);
+#endif
+    }
+    for (; i < n; ++i) q[i] = static_cast<std::int8_t>(quantise(values[i], inverse_scale));
+    std::int32_t sum = 0;
+    for (i = 0; i < n; ++i) sum += q[i];
+    return sum;
+  }
+};
+
+/// Symmetric 8-bit quantisation: q = round(x / scale), scale = max |x| / 127, of each output's weights once and of each input row
+/// as it comes. The sum of products is exact in int32 (up to 2^31 / 127^2, 133,000 terms); an output is that sum times both scales.
+/// A column of weights is its scale, then four values a word.
+struct Int8Dot : ByteDot {
+  static constexpr int depth = 4;
+  static constexpr const char* name = "int8";
+  static constexpr std::int32_t offset = 128;
+
+  static constexpr Index weight_words(Index k) { return 1 + (k + depth - 1) / depth; }
+  static constexpr Index input_words(Index k) { return head_words + (k + depth - 1) / depth; }
+
+  /// Rounds the k weights of an output into its words, `stride` apart.
+  static void pack_weights(const float* values, Index k, WeightWord* to, Index stride) {
+    const float column_scale = scale_of(values, k);
+    *to = std::bit_cast<WeightWord>(column_scale);
+    for_words(values, k, column_scale, [&](const std::int8_t* q) {
+      WeightWord word;
+      std::memcpy(&word, q, sizeof(word));
+      *(to += stride) = word ^ 0x80808080u;  // + 128
+    });
+  }
+  /// Rounds a row of k inputs into its words, `stride` apart.
+  static void pack_inputs(const float* values, Index k, InputWord* to, Index stride) {
+    const float row_scale = scale_of(values, k);
+    InputWord* word = to + head_words * stride;
+    const std::int32_t sum = for_words(values, k, row_scale, [&](const std::int8_t* q) {
+      *word = input_word(q);
+      word += stride;
+    });
+    put_head(-offset * sum, row_scale, to, stride);
+  }
+
+  template <int Rows>
+  static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
+    IntegerBatch sum[Rows][2];
+    const InputWord* const head = input;
+    const Batch scales[2] = {reinterpret<Batch>(Words::load_aligned(first)), reinterpret<Batch>(Words::load_aligned(second))};
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(start(head[r]));
+    input += head_words * Rows;
+    for (Index k = 1; k < words; ++k, input += Rows) {
+      first += panel_columns;
+      second += panel_columns;
+      multiply<Rows>(sum, input, Words::load_aligned(first), Words::load_aligned(second));
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+      for (int j = 0; j < 2; ++j)
+        (to_float(sum[r][j]) * (scales[j] * Batch(scale(head[Rows + r])))).store_aligned(out + (2 * r + j) * width);
+  }
+
+ private:
+  /// Calls put(q) for every four of k quantised values, the last ones filled up with zeros; returns the sum of all.
+  template <class Put>
+  static std::int32_t for_words(const float* values, Index k, float scale, Put&& put) {
+    constexpr Index at_once = 256;
+    std::int8_t q[at_once];
+    std::int32_t sum = 0;
+    for (Index begin = 0; begin < k; begin += at_once) {
+      const Index count = std::min(at_once, k - begin);
+      sum += quantise(values + begin, count, 1.0f / scale, q);
+      std::fill_n(q + count, -count & (depth - 1), std::int8_t{0});
+      for (Index i = 0; i < count; i += depth) put(q + i);
+    }
+    return sum;
   }
 };
 

@@ -50,6 +50,19 @@ inline Batch sqrt(Batch x) {
     return xsimd::sqrt(x);
 }
 
+/// Each lane as a float, rounded to nearest even.
+inline Batch to_float(IntegerBatch x) {
+#if defined(__AVX512F__)
+  // gcc 12 warns of its own header in the intrinsic.
+  if constexpr (std::is_base_of_v<xsimd::avx512f, Batch::arch_type>) {
+    using Integers [[gnu::vector_size(64)]] = int;
+    using Floats [[gnu::vector_size(64)]] = float;
+    return Batch(typename Batch::register_type(__builtin_convertvector((Integers)(typename IntegerBatch::register_type)x, Floats)));
+  } else
+#endif
+    return xsimd::to_float(x);
+}
+
 /// The larger of each lane; b where either is NaN. (gcc 12 warns of its own header in xsimd::max for AVX-512.)
 inline Batch max(Batch a, Batch b) { return xsimd::select(a > b, a, b); }
 

@@ -1,0 +1,134 @@
+// 4-bit weights in groups of 32 with a scale each, times int8 inputs with a scale for as many.
+#pragma once
+
+#include "janusflow/simd/int8_dot.hpp"
+
+namespace janusflow::simd {
+
+/// Weights q * scale, q from -8 to 7, in groups of 32 values of K with a bfloat16 scale: 4.5 bits a weight. Inputs are rounded to 8
+/// bits in the same groups, so that an outlier among them coarsens its own group alone. A group's sum of products is exact in int32;
+/// groups are added in float32 in the order of K. Where K ends within a group, the rest of it is zero.
+///
+/// A column holds 64 values in nine words: the two groups' scales, the first one's in the lower half, then four words for each. Byte
+/// i of a word is value i + 8 in its lower four bits, and value 4 + i + 8 in its upper ones.
+struct Int4Dot : ByteDot {
+  static constexpr int depth = 8;
+  static constexpr const char* name = "q4";
+  static constexpr std::int32_t offset = 8;
+  static constexpr Index group = 32, group_words = group / depth, pair_words = 1 + 2 * group_words;
+
+  static constexpr Index weight_words(Index k) { return (k + 2 * group - 1) / (2 * group) * pair_words; }
+  static constexpr Index input_words(Index k) { return (k + 2 * group - 1) / (2 * group) * 2 * group_input_words; }
+
+  /// A group's weights, rounded. The largest of them, whose sign the scale has reversed, comes to lie at -8 or about there: of a few
+  /// candidates for the scale the one with the least squared error is taken. Sums are in double in a set order (the products are
+  /// exact then): every machine makes the same choice.
+  static bfloat16 quantise_group(const float* values, std::int8_t* q) {
+    float extreme = 0;
+    for (Index i = 0; i < group; ++i)
+      if (std::abs(values[i]) > std::abs(extreme)) extreme = values[i];
+    std::fill_n(q, group, std::int8_t{0});
+    if ((bfloat16(extreme / -8.0f).bits & 0x7fff) == 0) return bfloat16(1.0f);  // all zero, or as good as that
+    bfloat16 best(0.0f);
+    double most = 0;  // by how much the squared error is less than that of zeros
+    for (const float at : {8.0f, 7.0f, 7.5f, 8.5f, 9.0f, 9.5f}) {
+      const float inverse = -at / extreme;
+      if (!std::isfinite(inverse)) continue;
+      float rounded[group];
+      for (Index i = 0; i < group; ++i) rounded[i] = std::clamp(std::nearbyint(values[i] * inverse), -8.0f, 7.0f);
+      constexpr Index lanes = 8;
+      double products[lanes] = {}, squares[lanes] = {};
+      for (Index i = 0; i < group; i += lanes)
+        for (Index j = 0; j < lanes; ++j) {
+          products[j] += static_cast<double>(values[i + j]) * static_cast<double>(rounded[i + j]);
+          squares[j] += static_cast<double>(rounded[i + j]) * static_cast<double>(rounded[i + j]);
+        }
+      for (Index j = 1; j < lanes; ++j) products[0] += products[j], squares[0] += squares[j];
+      const bfloat16 scale(static_cast<float>(products[0] / squares[0]));  // of the least squared error for these integers
+      const auto s = static_cast<double>(static_cast<float>(scale));
+      const double gain = s * (2 * products[0] - s * squares[0]);
+      if (gain <= most) continue;
+      most = gain;
+      best = scale;
+      for (Index i = 0; i < group; ++i) q[i] = static_cast<std::int8_t>(rounded[i]);
+    }
+    return best;
+  }
+
+  /// Rounds the k weights of an output into its words, `stride` apart.
+  static void pack_weights(const float* values, Index k, WeightWord* to, Index stride) {
+    for (Index begin = 0; begin < k; begin += 2 * group, to += pair_words * stride) {
+      *to = 0;
+      for (Index half = 0; half < 2; ++half) {
+        std::int8_t q[group];
+        const bfloat16 scale = quantise_group(whole_group(values, begin + half * group, k).data(), q);
+        *to |= static_cast<WeightWord>(scale.bits) << (16 * half);
+        WeightWord* words = to + (1 + half * group_words) * stride;
+        for (Index w = 0; w < group_words; ++w, words += stride) {
+          *words = 0;
+          for (Index i = 0; i < depth; ++i)
+            *words |= static_cast<WeightWord>(q[w * depth + i] + offset) << (i < 4 ? 8 * i : 8 * (i - 4) + 4);
+        }
+      }
+    }
+  }
+  /// Rounds a row of k inputs into its words, `stride` apart.
+  static void pack_inputs(const float* values, Index k, InputWord* to, Index stride) {
+    for (Index begin = 0; begin < input_words(k) / group_input_words * group; begin += group) {
+      std::int8_t q[group] = {};
+      const Index count = std::clamp<Index>(k - begin, 0, group);
+      const float scale = scale_of(values + begin, count);
+      const std::int32_t sum = quantise(values + begin, count, 1.0f / scale, q);
+      put_head(-offset * sum, scale, to, stride);
+      to += head_words * stride;
+      for (Index i = 0; i < group; i += 4, to += stride) *to = input_word(q + i);
+    }
+  }
+
+  template <int Rows>
+  static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
+    std::fill_n(out, Rows * 2 * width, 0.0f);
+    const Words low(0x0f0f0f0fu);
+    for (Index k = 0; k < words; k += pair_words) {
+      const Words scales[2] = {Words::load_aligned(first), Words::load_aligned(second)};
+      for (int half = 0; half < 2; ++half) {
+        const InputWord* const head = input;
+        IntegerBatch sum[Rows][2];
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(start(head[r]));
+        input += head_words * Rows;
+        for (Index w = 0; w < group_words; ++w, input += 2 * Rows) {
+          first += panel_columns;
+          second += panel_columns;
+          const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
+          multiply<Rows>(sum, input, w0 & low, w1 & low);
+          multiply<Rows>(sum, input + Rows, (w0 >> 4) & low, (w1 >> 4) & low);
+        }
+        Batch scale_of_column[2];
+        for (int j = 0; j < 2; ++j)
+          scale_of_column[j] = reinterpret<Batch>(half == 0 ? scales[j] << 16 : scales[j] & Words(0xffff0000u));
+#pragma GCC unroll 16
+        for (int r = 0; r < Rows; ++r)
+          for (int j = 0; j < 2; ++j) {
+            float* total = out + (2 * r + j) * width;
+            const Batch scale = scale_of_column[j] * Batch(ByteDot::scale(head[Rows + r]));
+            multiply_add(to_float(sum[r][j]), scale, Batch::load_aligned(total)).store_aligned(total);
+          }
+      }
+      first += panel_columns;
+      second += panel_columns;
+    }
+  }
+
+ private:
+  static constexpr Index group_input_words = head_words + group / 4;
+
+  /// Values [begin, begin + group) of k, with zeros past the end.
+  static std::array<float, static_cast<std::size_t>(group)> whole_group(const float* values, Index begin, Index k) {
+    std::array<float, static_cast<std::size_t>(group)> whole{};
+    std::copy(values + std::min(begin, k), values + std::min(begin + group, k), whole.begin());
+    return whole;
+  }
+};
+
+}  // namespace janusflow::simd
