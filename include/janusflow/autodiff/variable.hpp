@@ -62,9 +62,15 @@ class Var {
       sum = std::move(gradient).reshaped(Shape{slot_->size});
       return;
     }
-    if (sum.empty()) sum = Tensor<T, 1>(Shape{slot_->size}, T(0));
-    const TensorView<T, R> to(sum.data() + offset_, shape_, row_stride_);
+    const TensorView<T, R> to = gradient_sum();
     detail::map_into(to, std::plus<>(), TensorView<const T, R>(to), std::as_const(gradient).view());
+  }
+
+  /// The gradient's own memory, to be added to; zeros where nothing was added yet. Only where a gradient is needed.
+  TensorView<T, R> gradient_sum() const {
+    auto& sum = slot_->sum;
+    if (sum.empty()) sum = Tensor<T, 1>(Shape{slot_->size}, T(0));
+    return {sum.data() + offset_, shape_, row_stride_};
   }
 
   /// The same numbers under another shape of equal size; throws where they are columns of a wider variable.

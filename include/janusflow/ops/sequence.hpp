@@ -37,6 +37,24 @@ Tensor<T, X::rank> select(const X& x, std::span<const Index> indices) {
   return y;
 }
 
+/// dx of y = select(x, indices), added to dx: slice indices[r] gains dy's slice r, in r's order.
+template <class T, int R, TensorLike Dy>
+void select_backward(std::span<const Index> indices, TensorView<T, R> dx, const Dy& gradient) {
+  const TensorView<const T, R> dy = gradient.view();
+  const Index rows = dx.shape[0] ? dx.rows() / dx.shape[0] : 0;
+  require(dy.shape[0] == std::ssize(indices) && dy.size() * dx.shape[0] == dx.size() * dy.shape[0], "select_backward: dy ", dy.shape,
+          " does not match ", indices.size(), " indices and dx ", dx.shape);
+  // One slice may come twice: the threads share out columns, not slices.
+  parallel_chunks(dx.shape.last(), 64, [&](Index begin, Index end) {
+    for (Index r = 0; r < dy.shape[0]; ++r)
+      for (Index i = 0; i < rows; ++i) {
+        T* to = dx.row(indices[static_cast<std::size_t>(r)] * rows + i);
+        const T* from = dy.row(r * rows + i);
+        for (Index c = begin; c < end; ++c) to[c] += from[c];
+      }
+  });
+}
+
 /// [B, T, C] and [B, S, C] -> [B, T + S, C], the tokens of `a` first.
 template <TensorLike A, TensorLike B, class T = typename A::value_type>
 Tensor<T, 3> concat_tokens(const A& a, const B& b) {
@@ -54,17 +72,38 @@ Tensor<T, 3> concat_tokens(const A& a, const B& b) {
   return y;
 }
 
+/// [B, T, C] -> [B, end - begin, C], tokens [begin, end) of every sequence.
+template <TensorLike X, class T = typename X::value_type>
+Tensor<T, 3> take_tokens(const X& x, Index begin, Index end) {
+  const TensorView<const T, 3> from = x.view();
+  const auto [batch, length, channels] = from.shape.extents;
+  require(0 <= begin && begin <= end && end <= length, "take_tokens: ", begin, " to ", end, " of the ", length, " tokens of ",
+          from.shape);
+  Tensor<T, 3> y(Shape{batch, end - begin, channels});
+  T* to = y.data();
+  for (Index i = 0; i < batch; ++i)
+    for (Index t = begin; t < end; ++t, to += channels) std::copy_n(from.row(i * length + t), channels, to);
+  return y;
+}
+
+/// dx of y = take_tokens(x, begin, end), added to dx.
+template <class T, TensorLike Dy>
+void take_tokens_backward(Index begin, TensorView<T, 3> dx, const Dy& gradient) {
+  const TensorView<const T, 3> dy = gradient.view();
+  for (Index i = 0; i < dy.shape[0]; ++i)
+    for (Index t = 0; t < dy.shape[1]; ++t) {
+      T* to = dx.row(i * dx.shape[1] + begin + t);
+      const T* from = dy.row(i * dy.shape[1] + t);
+      for (Index c = 0; c < dx.shape[2]; ++c) to[c] += from[c];
+    }
+}
+
 /// [B, T, C] -> [B, T - count, C], without the first `count` tokens.
 template <TensorLike X, class T = typename X::value_type>
 Tensor<T, 3> drop_tokens(const X& x, Index count) {
-  const TensorView<const T, 3> from = x.view();
-  const auto [batch, length, channels] = from.shape.extents;
-  require(count >= 0 && count <= length, "drop_tokens: ", count, " of the ", length, " tokens of ", from.shape);
-  Tensor<T, 3> y(Shape{batch, length - count, channels});
-  T* to = y.data();
-  for (Index i = 0; i < batch; ++i)
-    for (Index t = count; t < length; ++t, to += channels) std::copy_n(from.row(i * length + t), channels, to);
-  return y;
+  const Index length = x.view().shape[1];
+  require(count >= 0 && count <= length, "drop_tokens: ", count, " of the ", length, " tokens of ", x.view().shape);
+  return take_tokens(x, count, length);
 }
 
 /// x [B, T, C] + rows [1, T, C], the same for every sequence.

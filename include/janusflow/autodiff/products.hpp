@@ -1,0 +1,242 @@
+// Matrix products and convolutions of variables.
+#pragma once
+
+#include <array>
+#include <type_traits>
+
+#include "janusflow/autodiff/tape.hpp"
+#include "janusflow/ops/conv2d_backward.hpp"
+#include "janusflow/ops/depthwise_conv2d.hpp"
+#include "janusflow/ops/elementwise.hpp"
+#include "janusflow/ops/linear_backward.hpp"
+
+namespace janusflow {
+
+namespace detail {
+
+/// x as a constant of type T.
+template <class T, TensorLike X>
+Var<T, X::rank> constant(const X& x) {
+  const auto view = const_view(x);
+  Tensor<T, X::rank> copy(view.shape);
+  for (Index r = 0; r < view.rows(); ++r)
+    std::transform(view.row(r), view.row(r) + view.shape.last(), copy.data() + r * view.shape.last(), [](auto v) { return T(v); });
+  return Var<T, X::rank>(std::move(copy));
+}
+
+/// A bias as the kernels take it: owned, empty where there is none.
+template <class T>
+Tensor<T, 1> bias_tensor(const Var<T, 1>& bias) {
+  return bias.empty() ? Tensor<T, 1>() : Tensor<T, 1>(bias.value());
+}
+
+template <class After>
+inline constexpr bool is_residual = false;
+template <class T, int R>
+inline constexpr bool is_residual<Add<Var<T, R>>> = true;
+
+template <class T, int R>
+Tensor<T, R> activated(Gelu, Tensor<T, R> x) {
+  return gelu(std::move(x));
+}
+template <class T, int R>
+Tensor<T, R> activated(Silu, Tensor<T, R> x) {
+  return silu(std::move(x));
+}
+/// dy becomes dx of y = after(x).
+template <class T, int R>
+void activation_backward(Gelu, const Tensor<T, R>& x, Tensor<T, R>& dy) {
+  map_into(dy.view(), [](auto v, auto d) { return d * GeluSlope{}(v); }, x.view(), std::as_const(dy).view());
+}
+template <class T, int R>
+void activation_backward(Silu, const Tensor<T, R>& x, Tensor<T, R>& dy) {
+  map_into(dy.view(), [](auto v, auto d) { return d * SiluSlope{}(v); }, x.view(), std::as_const(dy).view());
+}
+
+/// after(product): forward(kernel's after) computes it, backward(dy) takes the product's gradient to `inputs`.
+template <class T, int R, class After, class Forward, class Backward, class... In>
+Var<T, R> product(After after, Forward&& forward, Backward backward, const In&... inputs) {
+  if constexpr (std::is_same_v<After, Identity>) {
+    return result_of(forward(Identity{}), [backward](Tensor<T, R> dy) { backward(dy); }, inputs...);
+  } else if constexpr (is_residual<After>) {
+    const auto residual = after.x;
+    const auto numbers = residual.value();
+    Tensor<T, R> y;
+    if constexpr (vectorised<T>) {
+      y = forward(Add{numbers});
+    } else {
+      y = forward(Identity{});
+      y += numbers.reshape(y.shape());
+    }
+    return result_of(
+        std::move(y),
+        [backward, residual](Tensor<T, R> dy) {
+          backward(dy);
+          residual.accumulate(std::move(dy).reshaped(residual.shape()));
+        },
+        inputs..., residual);
+  } else {
+    if (!records(inputs...)) {
+      if constexpr (vectorised<T>) return Var<T, R>(forward(after));
+    }
+    auto before = std::make_shared<const Tensor<T, R>>(forward(Identity{}));
+    return result_of(
+        activated(after, before->clone()),
+        [backward, before, after](Tensor<T, R> dy) {
+          activation_backward(after, *before, dy);
+          backward(dy);
+        },
+        inputs...);
+  }
+}
+
+/// x times weights that stand one below the other, as one product.
+template <class T, int R, class After>
+Tensor<T, R> stacked_product(TensorView<const T, R> x, const StackedRows<T>& rows, const Tensor<T, 1>& bias, After after) {
+  if constexpr (vectorised<T>) {
+    PackedMatrix<simd::Float32Dot> packed(rows.count(), x.shape.last());
+    packed.pack_rows(rows);
+    return linear(x, packed, bias, after);
+  } else {
+    Tensor<T, 2> weight(Shape{rows.count(), x.shape.last()});
+    for (Index n = 0; n < rows.count(); ++n) std::copy_n(rows(n), x.shape.last(), &weight(n, 0));
+    return reference::linear(x, weight, bias);
+  }
+}
+
+/// The gradients of a stacked product: dy [..., all outputs].
+template <class T, int R, std::size_t N>
+void stacked_product_backward(const Var<T, R>& x, const std::array<Var<T, 2>, N>& weights, const Tensor<T, R>& dy) {
+  std::array<TensorView<const T, 2>, N> views;
+  Index column = 0;
+  for (std::size_t i = 0; i < N; ++i) {
+    views[i] = weights[i].value();
+    const auto part = std::as_const(dy).view().columns(column, column + views[i].shape[0]);
+    if (weights[i].needs_gradient()) weights[i].accumulate(linear_backward_weight(x.value(), part));
+    column += views[i].shape[0];
+  }
+  if (x.needs_gradient()) x.accumulate(input_gradient(StackedRows<T>(views), x.shape().last(), dy.view()));
+}
+
+}  // namespace detail
+
+// Each is the kernel of the same name (ops/), read by the tape: arguments, shapes and errors are the kernel's.
+
+template <class T, int R, class After = Identity>
+Var<T, R> linear(const Var<T, R>& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
+  require(x.shape().last() == weight.shape()[1], "linear: x ", x.shape(), " does not match weight ", weight.shape());
+  return detail::product<T, R>(
+      after,
+      [&](auto kernel_after) {
+        const auto rows = weight.value();
+        return detail::stacked_product(x.value(), detail::StackedRows<T>({&rows, 1}), detail::bias_tensor(bias), kernel_after);
+      },
+      [x, weight, bias](const Tensor<T, R>& dy) {
+        if (bias.needs_gradient()) bias.accumulate(linear_backward_bias(dy));
+        if (weight.needs_gradient()) weight.accumulate(linear_backward_weight(x.value(), dy));
+        if (x.needs_gradient()) x.accumulate(linear_backward_input(weight.value(), dy));
+      },
+      x, weight, bias);
+}
+/// The same on numbers that are given, such as a time's sinusoids.
+template <TensorLike X, class T, class After = Identity>
+auto linear(const X& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
+  return linear(detail::constant<T>(x), weight, bias, after);
+}
+
+template <class T, int R, class First, class... More>
+requires std::is_base_of_v<Var<T, 2>, First>
+auto linear_each(const Var<T, R>& x, const First& first, const More&... more) {
+  const std::array<Var<T, 2>, 1 + sizeof...(More)> weights{first, more...};
+  std::array<TensorView<const T, 2>, 1 + sizeof...(More)> views;
+  for (std::size_t i = 0; i < weights.size(); ++i) views[i] = weights[i].value();
+  for (const auto& w : views) require(x.shape().last() == w.shape[1], "linear: x ", x.shape(), " does not match weight ", w.shape);
+  const Var<T, R> all = detail::result_of(
+      detail::stacked_product(x.value(), detail::StackedRows<T>(views), {}, Identity{}),
+      [x, weights](Tensor<T, R> dy) { detail::stacked_product_backward(x, weights, dy); }, x, first, more...);
+  std::array<Var<T, R>, 1 + sizeof...(More)> parts;
+  Index column = 0;
+  for (std::size_t i = 0; i < weights.size(); column += views[i++].shape[0])
+    parts[i] = all.columns(column, column + views[i].shape[0]);
+  return parts;
+}
+
+template <class T, int R>
+Var<T, R> swiglu(const Var<T, R>& x, const Var<T, 2>& gate, const Var<T, 2>& up) {
+  require(x.shape().last() == gate.shape()[1] && gate.shape() == up.shape(), "swiglu: x ", x.shape(), " does not match gate ",
+          gate.shape(), " and up ", up.shape());
+  const std::array<TensorView<const T, 2>, 2> views{gate.value(), up.value()};
+  const Index n = gate.shape()[0];
+  auto both = std::make_shared<const Tensor<T, R>>(
+      detail::stacked_product(x.value(), detail::StackedRows<T>(views), {}, Identity{}));
+  Tensor<T, R> y = swiglu(both->view().columns(0, n), both->view().columns(n, 2 * n));
+  return detail::result_of(
+      std::move(y),
+      [x, weights = std::array<Var<T, 2>, 2>{gate, up}, both, n](Tensor<T, R> dy) {
+        Tensor<T, R> dboth(both->shape());
+        const auto g = both->view().columns(0, n), u = both->view().columns(n, 2 * n);
+        const auto d = std::as_const(dy).view();
+        detail::map_into(dboth.view().columns(0, n), [](auto a, auto b, auto c) { return c * b * detail::SiluSlope{}(a); }, g, u, d);
+        detail::map_into(dboth.view().columns(n, 2 * n), [](auto a, auto c) { return c * detail::SiluOf{}(a); }, g, d);
+        detail::stacked_product_backward(x, weights, dboth);
+      },
+      x, gate, up);
+}
+
+template <class T, class After = Identity>
+Var<T, 4> conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias, ConvGeometry geometry, After after = {}) {
+  const Index kernel = weight.shape()[2];
+  return detail::product<T, 4>(
+      after,
+      [&](auto kernel_after) {
+        if constexpr (detail::vectorised<T>) {
+          PackedFilter<simd::Float32Dot> filter(weight.shape()[0], weight.shape()[1], kernel);
+          filter.pack(weight.value());
+          return conv2d(x.value(), filter, detail::bias_tensor(bias), geometry, kernel_after);
+        } else {
+          return reference::conv2d(x.value(), weight.value(), detail::bias_tensor(bias), geometry);
+        }
+      },
+      [x, weight, bias, geometry, kernel](const Tensor<T, 4>& dy) {
+        if (bias.needs_gradient()) bias.accumulate(linear_backward_bias(dy));
+        if (weight.needs_gradient()) weight.accumulate(conv2d_backward_weight(x.value(), kernel, geometry, dy));
+        if (x.needs_gradient()) x.accumulate(conv2d_backward_input(x.shape(), weight.value(), geometry, dy));
+      },
+      x, weight, bias);
+}
+
+template <class T>
+Var<T, 4> upsample_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias) {
+  return detail::product<T, 4>(
+      Identity{},
+      [&](Identity) {
+        if constexpr (detail::vectorised<T>) {
+          UpsampleFilter<simd::Float32Dot> filter(weight.shape()[0], weight.shape()[1], 3);
+          filter.pack(weight.value());
+          return upsample_conv2d(x.value(), filter, detail::bias_tensor(bias));
+        } else {
+          return reference::conv2d(upsample_nearest2x(x.value()), weight.value(), detail::bias_tensor(bias), ConvGeometry::same(3));
+        }
+      },
+      [x, weight, bias](const Tensor<T, 4>& dy) {
+        if (bias.needs_gradient()) bias.accumulate(linear_backward_bias(dy));
+        if (weight.needs_gradient()) weight.accumulate(upsample_conv2d_backward_weight(x.value(), dy));
+        if (x.needs_gradient()) x.accumulate(upsample_conv2d_backward_input(x.shape(), weight.value(), dy));
+      },
+      x, weight, bias);
+}
+
+template <class T>
+Var<T, 4> depthwise_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias) {
+  return detail::result_of(
+      depthwise_conv2d(x.value(), DepthwiseFilter<T>(weight.value()), bias.value()),
+      [x, weight, bias](Tensor<T, 4> dy) {
+        auto gradients = depthwise_conv2d_backward(x.value(), DepthwiseFilter<T>(weight.value()), dy);
+        x.accumulate(std::move(gradients.dx));
+        weight.accumulate(std::move(gradients.dweight));
+        bias.accumulate(std::move(gradients.dbias));
+      },
+      x, weight, bias);
+}
+
+}  // namespace janusflow

@@ -1,0 +1,161 @@
+// The backward of linear: two more products, for the input's gradient and for the weight's.
+#pragma once
+
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "janusflow/ops/linear.hpp"
+#include "janusflow/ops/norms.hpp"
+
+namespace janusflow {
+
+namespace detail {
+
+/// Weights one below the other, as if they were one matrix: row n of all of them.
+template <class T>
+class StackedRows {
+ public:
+  explicit StackedRows(std::span<const TensorView<const T, 2>> weights) {
+    for (const auto& weight : weights)
+      for (Index n = 0; n < weight.shape[0]; ++n) rows_.push_back(weight.row(n));
+  }
+  Index count() const { return std::ssize(rows_); }
+  const T* operator()(Index n) const { return rows_[static_cast<std::size_t>(n)]; }
+
+ private:
+  std::vector<const T*> rows_;
+};
+
+/// Rows that are summed over at a time in a product of transposes: both packed inputs then stay in the second-level cache.
+inline constexpr Index outer_rows = 1024;
+
+/// Columns [N] of rows [begin, end) of dy as the rows of a product's input: panels [end - begin][tile_rows], the last one narrower.
+inline Tensor<float, 1> pack_transposed(TensorView<const float, 2> dy, Index begin, Index end) {
+  const Index columns = dy.shape[1], depth = end - begin;
+  Tensor<float, 1> packed(Shape{columns * depth});
+  parallel_for((columns + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
+    const Index first = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, columns - first);
+    float* to = packed.data() + first * depth;
+    for (Index m = begin; m < end; ++m, to += count) std::copy_n(dy.row(m) + first, count, to);
+  });
+  return packed;
+}
+
+/// place(n)[c] = sum over m of dy [M, N](m, n) x(m)[c], c in [0, columns), in the order of m by blocks of outer_rows. Before a block's
+/// rows of x are read, prepare(begin, end) is called.
+template <class Prepare, class Row, class Place>
+void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepare, Row&& x, Place&& place) {
+  using Dot = simd::Float32Dot;
+  const Index rows = dy.shape[0], outputs = dy.shape[1], panels = (outputs + simd::tile_rows - 1) / simd::tile_rows;
+  if (rows == 0)
+    for (Index n = 0; n < outputs; ++n) std::fill_n(place(n), columns, 0.0f);
+  PackedMatrix<Dot> right(columns, std::min(rows, outer_rows));
+  for (Index begin = 0; begin < rows; begin += outer_rows) {
+    const Index end = std::min(rows, begin + outer_rows), depth = end - begin;
+    prepare(begin, end);
+    if (right.in_features() != depth) right = PackedMatrix<Dot>(columns, depth);
+    right.pack_columns([&](Index m) { return x(begin + m); });
+    const Tensor<float, 1> left = pack_transposed(dy, begin, end);
+    const PanelPairs<Dot> pairs{right};
+    const Index groups = std::clamp<Index>(pairs.count(), 1, 8 * num_threads()), blocks = (panels + 15) / 16;
+    parallel_for(groups * blocks, [&](Index piece) {
+      alignas(64) float tile[simd::tile_rows * simd::tile_columns];
+      const Index group = piece / blocks, block = piece % blocks;
+      for (Index pair = group * pairs.count() / groups; pair < (group + 1) * pairs.count() / groups; ++pair)
+        for (Index p = block * 16; p < std::min(panels, (block + 1) * 16); ++p) {
+          const Index first = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, outputs - first);
+          simd::gemm_tile_for<Dot>(count)(depth, left.data() + first * depth, pairs.first(pair), pairs.second(pair), tile);
+          for (Index r = 0; r < count; ++r)
+            for (Index half = 0; half < 2; ++half) {
+              const Index column = (2 * pair + half) * simd::width;
+              if (column >= columns) break;
+              const Index lanes = std::min(simd::width, columns - column);
+              float* to = place(first + r) + column;
+              auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns + half * simd::width);
+              if (begin > 0) sum += simd::load(to, lanes);
+              simd::store(sum, to, lanes);
+            }
+        }
+    });
+  }
+}
+
+template <class T, int R>
+TensorView<const T, 2> as_rows(TensorView<const T, R> x) {
+  return {x.data, Shape{x.rows(), x.shape.last()}, x.row_stride};
+}
+
+template <class T, int R>
+void require_linear(const char* op, const StackedRows<T>& weight, Index in, const Shape<R>& dy) {
+  require(dy.last() == weight.count(), op, ": dy ", dy, " does not match weight ", Shape{weight.count(), in});
+}
+
+/// dy [..., N] . weight [N, in], the rows of the weight given.
+template <class T, int R>
+Tensor<T, R> input_gradient(const StackedRows<T>& weight, Index in, TensorView<const T, R> dy) {
+  require_linear("linear_backward_input", weight, in, dy.shape);
+  Tensor<T, R> dx(dy.shape.with_last(in));
+  if constexpr (vectorised<T>) {
+    PackedMatrix<simd::Float32Dot> transposed(in, weight.count());
+    transposed.pack_columns(weight);
+    linear_into(PackedInput<simd::Float32Dot>(dy), transposed, {}, Identity{}, dx.data(), in);
+  } else {
+    std::fill(dx.begin(), dx.end(), T(0));
+    for (Index m = 0; m < dy.rows(); ++m)
+      for (Index n = 0; n < weight.count(); ++n)
+        for (Index k = 0; k < in; ++k) dx.data()[m * in + k] += dy.row(m)[n] * weight(n)[k];
+  }
+  return dx;
+}
+
+}  // namespace detail
+
+/// dx [..., in] of y = linear(x, weight, bias): dy [..., out] . weight [out, in]. One float32 sum an element, in the order of `out`.
+template <TensorLike W, TensorLike Dy>
+auto linear_backward_input(const W& weight, const Dy& dy) {
+  const TensorView<const typename Dy::value_type, 2> w = weight.view();
+  return detail::input_gradient(detail::StackedRows<typename Dy::value_type>({&w, 1}), w.shape[1], detail::const_view(dy));
+}
+
+/// dweight [out, in] of y = linear(x, weight, bias): dyT . x, summed over all rows in their order by blocks of 1,024.
+template <TensorLike X, TensorLike Dy>
+auto linear_backward_weight(const X& input, const Dy& gradient) {
+  using T = typename X::value_type;
+  const auto x = detail::as_rows(detail::const_view(input)), dy = detail::as_rows(detail::const_view(gradient));
+  require(x.shape[0] == dy.shape[0], "linear_backward_weight: x ", input.view().shape, " does not match dy ", gradient.view().shape);
+  const Index in = x.shape[1], out = dy.shape[1];
+  Tensor<T, 2> dweight(Shape{out, in});
+  if constexpr (detail::vectorised<T>) {
+    detail::outer_product(
+        dy, in, [](Index, Index) {}, [&](Index m) { return x.row(m); }, [&](Index n) { return dweight.data() + n * in; });
+  } else {
+    std::fill(dweight.begin(), dweight.end(), T(0));
+    for (Index m = 0; m < x.shape[0]; ++m)
+      for (Index n = 0; n < out; ++n)
+        for (Index k = 0; k < in; ++k) dweight(n, k) += dy(m, n) * x(m, k);
+  }
+  return dweight;
+}
+
+/// dbias [out] of y = linear(x, weight, bias), or of any sum with a vector: the sum of dy's rows.
+template <TensorLike Dy>
+auto linear_backward_bias(const Dy& gradient) {
+  using T = typename Dy::value_type;
+  const auto dy = detail::as_rows(detail::const_view(gradient));
+  const Index n = dy.shape[1], grain = 128;
+  Tensor<T, 2> parts(Shape{(dy.shape[0] + grain - 1) / grain, n});
+  parallel_chunks(dy.shape[0], grain, [&](Index begin, Index end) {
+    T* sums = parts.data() + begin / grain * n;
+    if constexpr (detail::vectorised<T>) {
+      simd::column_sums(end - begin, n, dy.row_stride, sums, [](Index, simd::Batch v) { return v; }, dy.row(begin));
+    } else {
+      std::fill_n(sums, n, T(0));
+      for (Index m = begin; m < end; ++m)
+        for (Index c = 0; c < n; ++c) sums[c] += dy(m, c);
+    }
+  });
+  return detail::sum_of_rows(parts);
+}
+
+}  // namespace janusflow
