@@ -1,0 +1,37 @@
+// A picture made ready to be learned from by the painter: its short side to size, then the middle square.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "janusflow/core/tensor.hpp"
+#include "janusflow/ops/resize.hpp"
+
+namespace janusflow {
+
+/// The picture [H, W, 3] resized until its short side is `side`, and of that the square in the middle: [side, side, 3]
+/// (arXiv 2411.07975, section 4.1, which crops at random; the middle lets latents be computed once).
+inline Tensor<std::uint8_t, 3> resize_and_crop(TensorView<const std::uint8_t, 3> picture, Index side) {
+  require(picture.size() > 0 && picture.shape[2] == 3 && side >= 1, "resize_and_crop: ", picture.shape,
+          " is not the shape of a picture [H, W, 3]");
+  const double shortest = static_cast<double>(std::min(picture.shape[0], picture.shape[1]));
+  const auto scaled = [&](Index n) {
+    return std::max(side, static_cast<Index>(std::lround(static_cast<double>(n) * static_cast<double>(side) / shortest)));
+  };
+  const Index height = scaled(picture.shape[0]), width = scaled(picture.shape[1]);
+  const auto resized = resize_bicubic(picture, height, width);
+  const Index top = (height - side) / 2, left = (width - side) / 2;
+  Tensor<std::uint8_t, 3> square(Shape{side, side, Index{3}});
+  for (Index y = 0; y < side; ++y) std::copy_n(&resized(top + y, left, 0), side * 3, &square(y, 0, 0));
+  return square;
+}
+
+/// Bytes as numbers in [-1, 1], as the autoencoder takes them: [1, H, W, 3].
+inline Tensor<float, 4> autoencoder_pixels(TensorView<const std::uint8_t, 3> picture) {
+  Tensor<float, 4> pixels(Shape{Index{1}, picture.shape[0], picture.shape[1], picture.shape[2]});
+  for (Index i = 0; i < pixels.size(); ++i) pixels.data()[i] = static_cast<float>(picture.data[i]) / 255.0f * 2.0f - 1.0f;
+  return pixels;
+}
+
+}  // namespace janusflow
