@@ -5,6 +5,7 @@
 #include "common/progress.hpp"
 #include "janusflow/io/image.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
+#include "janusflow/pipeline/model_files.hpp"
 
 using namespace examples;
 
@@ -17,24 +18,23 @@ struct Options {
 
 template <class P>
 void round_trip(Program& program, const Options& options, const AutoencoderFiles& files, Picture picture) {
+  std::optional<InterruptGuard::AtOnce> computing(std::in_place);
   Progress progress;
   progress.stage("loading");
   const Autoencoder<P> autoencoder(files);
   program.report["timings"]["load"] = program.seconds();
-  InterruptGuard::throw_if_requested();
 
   progress.start();
   progress.show(0.0, "encoding");
   const Stopwatch encode_watch;
   const auto latents = autoencoder.encode(std::as_const(picture));  // [1, Z, h, w]
   program.report["timings"]["encode"] = encode_watch.seconds();
-  InterruptGuard::throw_if_requested();
 
   progress.show(0.35, "decoding");  // the decoder is about twice as deep as the encoder
   const Stopwatch decode_watch;
   const Picture back = autoencoder.decode(latents);
   program.report["timings"]["decode"] = decode_watch.seconds();
-  InterruptGuard::throw_if_requested();
+  computing.reset();
   progress.clear();
 
   write_png(options.output, back);

@@ -8,8 +8,12 @@
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "janusflow/io/image.hpp"
+#include "janusflow/io/load.hpp"
+#include "janusflow/models/llama.hpp"
 #include "janusflow/pipeline/image_to_text.hpp"
+#include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
+#include "janusflow/text/processor.hpp"
 
 using namespace examples;
 
@@ -75,9 +79,8 @@ Outcome run(const Options& options, const Work& work, const std::string& precisi
     progress.start();
     auto result = painter(request, [&](const TextToImageProgress& now) {
       progress.show(now.t, precision + ", painting");
-      return !InterruptGuard::requested();
+      return true;
     });
-    if (!result.finished) throw Interrupted();
     outcome.pictures = std::move(result.pictures);
     outcome.latents = std::move(result.latents);
 
@@ -99,7 +102,6 @@ Outcome run(const Options& options, const Work& work, const std::string& precisi
       picture.emplace_back(std::as_const(work.questions[i].picture).view());
       typename ImageToText<P>::Conversation conversation(observer, std::move(picture));
       outcome.answers.push_back(conversation.ask(work.questions[i].text, settings).text);
-      InterruptGuard::throw_if_requested();
       progress.show(static_cast<double>(i + 1) / static_cast<double>(work.questions.size()), precision + ", answering");
     }
   }
@@ -173,6 +175,7 @@ int main(int argc, char** argv) {
   program.option("--steps", options.steps, "N", "steps of the solver")->check(CLI::Range(1, 100000));
   program.option("--limit", options.limit, "N", "names to paint of DIR/evaluation");
   return program.run(argc, argv, [&] {
+    const InterruptGuard::AtOnce here;
     require_model(options.model);
     if (options.vae.empty()) options.vae = (std::filesystem::path(options.model) / "vae").string();
     Work work{options.prompts, {}};

@@ -12,6 +12,7 @@
 #include "janusflow/io/image.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
 #include "janusflow/pipeline/image_to_text.hpp"
+#include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
 
 using namespace examples;
@@ -148,9 +149,8 @@ Json measure_pictures(const TextToImage<P>& painter, const Evaluation& data, con
     }
     const auto result = painter(request, [&](const TextToImageProgress& now) {
       progress.show((static_cast<double>(begin) + static_cast<double>(count) * now.t) / static_cast<double>(items.size()), "painting, " + split);
-      return !InterruptGuard::requested();
+      return true;
     });
-    if (!result.finished) throw Interrupted();
     for (std::size_t i = 0; i < count; ++i) {
       const auto own = data.siglip(result.pictures[i]);
       std::vector<std::pair<float, Index>> nearest;
@@ -182,7 +182,6 @@ Json measure_answers(const ImageToText<P>& observer, const std::vector<Item>& it
       typename ImageToText<P>::Conversation conversation(observer, std::move(picture));
       const Answer answer = conversation.ask(question.text, settings);
       shares[question.type].count(strip(answer.text) == question.answer);
-      InterruptGuard::throw_if_requested();
     }
     progress.show(static_cast<double>(i + 1) / static_cast<double>(items.size()), "answering, " + split);
   }
@@ -198,7 +197,6 @@ double measure_autoencoder(const Autoencoder<P>& autoencoder, const std::vector<
   progress.start();
   for (std::size_t i = 0; i < items.size(); ++i) {
     sum += psnr(items[i].picture, autoencoder.decode(autoencoder.encode(items[i].picture)));
-    InterruptGuard::throw_if_requested();
     progress.show(static_cast<double>(i + 1) / static_cast<double>(items.size()), "reconstructing, " + split);
   }
   return sum / static_cast<double>(items.size());
@@ -260,6 +258,7 @@ int main(int argc, char** argv) {
   program.option("--data", folder, "DIR", "the data of the measures (evaluation in the model's unless given)");
   program.option("--limit", limit, "N", "only the first N pictures of each kind; 0: all");
   return program.run(argc, argv, [&] {
+    const InterruptGuard::AtOnce here;
     require_model(model);
     const std::filesystem::path directory = model;
     const Evaluation data(folder.empty() ? directory / "evaluation" : std::filesystem::path(folder), limit);

@@ -5,6 +5,7 @@
 #include "common/progress.hpp"
 #include "janusflow/io/image.hpp"
 #include "janusflow/pipeline/image_to_text.hpp"
+#include "janusflow/pipeline/model_files.hpp"
 
 using namespace examples;
 
@@ -23,9 +24,11 @@ std::string list(const std::vector<std::int32_t>& ids) {
   return '[' + text + ']';
 }
 
-/// Asks, and prints the answer as it comes.
+/// Asks, and prints the answer as it comes. In a chat, Ctrl-C stops an answer that has begun, and the chat goes on.
 template <class Conversation>
-Answer ask(Conversation& conversation, const std::string& question, const AnswerSettings& settings, bool show_ids, bool quiet) {
+Answer ask(Conversation& conversation, const std::string& question, const AnswerSettings& settings, const Options& options, bool quiet) {
+  const InterruptGuard::AtOnce reading;
+  std::optional<InterruptGuard::Noted> answering;
   Progress progress;
   progress.stage("reading");
   progress.start();
@@ -33,6 +36,7 @@ Answer ask(Conversation& conversation, const std::string& question, const Answer
   Index pieces = 0;
   bool begun = false;  // an answer's first token usually begins with the space behind "Assistant:"
   const Answer answer = conversation.ask(question, settings, [&](std::string_view piece) {
+    if (options.chat && !answering) answering.emplace();
     ++pieces;
     if (!begun) piece.remove_prefix(std::min(piece.find_first_not_of(" \n"), piece.size()));
     begun |= !piece.empty();
@@ -41,10 +45,11 @@ Answer ask(Conversation& conversation, const std::string& question, const Answer
     if (!quiet) std::cout << piece << std::flush;
     return !InterruptGuard::requested();
   });
+  InterruptGuard::forget();
   progress.clear();
   if (quiet) return answer;
   std::cout << '\n';
-  if (show_ids)
+  if (options.show_ids)
     std::cout << "prompt ids: " << list(answer.prompt_ids) << "\nanswer ids: " << list(answer.ids) << '\n';
   std::cout.flush();
   return answer;
@@ -53,28 +58,26 @@ Answer ask(Conversation& conversation, const std::string& question, const Answer
 template <class P>
 void answer(Program& program, const Options& options, const ModelFiles& files, const AnswerSettings& settings,
             std::vector<Picture> pictures) {
+  const InterruptGuard::AtOnce here;
   Progress progress;
   progress.stage("loading");
   const ImageToText<P> pipeline(files);
   program.report["timings"]["load"] = program.seconds();
-  InterruptGuard::throw_if_requested();
   progress.clear();
 
   typename ImageToText<P>::Conversation conversation(pipeline, std::move(pictures));
-  const Answer first = ask(conversation, options.question, settings, options.show_ids, program.json());
-  if (InterruptGuard::requested() && !options.chat) throw Interrupted();
+  const Answer first = ask(conversation, options.question, settings, options, program.json());
   program.report.update({{"answer", first.text}, {"finished", first.finished}, {"prompt_ids", first.prompt_ids}, {"answer_ids", first.ids}});
   program.report["timings"].update(
       {{"vision", first.vision_seconds}, {"prefill", first.prefill_seconds}, {"decode", first.decode_seconds}});
   if (!options.chat) return;
 
   const auto next_question = [](std::string& question) {
-    const InterruptGuard::Suspended here;  // nothing is being done that Ctrl-C could stop: it ends the program
     if (isatty(STDIN_FILENO)) std::cerr << "> " << std::flush;
     return static_cast<bool>(std::getline(std::cin, question));
   };
   for (std::string question; next_question(question);)
-    if (!question.empty()) ask(conversation, question, settings, options.show_ids, false);
+    if (!question.empty()) ask(conversation, question, settings, options, false);
 }
 
 }  // namespace

@@ -150,8 +150,10 @@ void make(Program& program, const std::string& output, const std::string& config
   for (auto* entries : {&weights, &vae})
     for (SafetensorsEntry& entry : *entries)
       entry.write = [&, write = std::move(entry.write), size = checked_product(entry.shape)](const auto& put) {
-        InterruptGuard::throw_if_requested();
-        write(put);
+        write([&](const auto& bytes) {
+          InterruptGuard::throw_if_requested();
+          put(bytes);
+        });
         done += size;
         progress.show(static_cast<double>(done) / static_cast<double>(total), "writing");
       };

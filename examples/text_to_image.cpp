@@ -4,6 +4,7 @@
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "janusflow/io/image.hpp"
+#include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
 
 using namespace examples;
@@ -18,16 +19,17 @@ struct Options {
 };
 
 void write_pictures(const std::vector<Picture>& pictures, const std::vector<std::string>& names) {
+  const InterruptGuard::Noted here;
   for (std::size_t i = 0; i < pictures.size(); ++i) write_png(names[i], pictures[i]);
 }
 
 template <class P>
 void paint(Program& program, const Options& options, const ModelFiles& files, const TextToImageRequest& request) {
+  std::optional<InterruptGuard::AtOnce> computing(std::in_place);
   Progress progress;
   progress.stage("loading");
   const TextToImage<P> pipeline(files, AutoencoderFiles::open(options.vae));
   program.report["timings"]["load"] = program.seconds();
-  InterruptGuard::throw_if_requested();
 
   const std::size_t count = request.prompts.size() * static_cast<std::size_t>(request.images_per_prompt);
   const auto names = numbered(options.output, count), previews = numbered(with_suffix(options.output, "-preview"), count);
@@ -41,6 +43,7 @@ void paint(Program& program, const Options& options, const ModelFiles& files, co
     return !InterruptGuard::requested();
   });
   if (!result.finished) throw Interrupted();
+  computing.reset();
   progress.clear();
 
   write_pictures(result.pictures, names);

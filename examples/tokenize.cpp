@@ -14,7 +14,6 @@ void for_each_line(F&& f) {
   for (Index number = 1; std::getline(std::cin, line); ++number) {
     const std::string where = concat("line ", number, " of standard input");
     f(parse_json(line, where), where);
-    InterruptGuard::throw_if_requested();
   }
 }
 
@@ -41,6 +40,7 @@ int main(int argc, char** argv) {
   program.option("-m,--model", model, "DIR", "the model's directory, or a tokenizer.json");
   program.cli.add_flag("--decode", decoding, "from ids to text");
   return program.run(argc, argv, [&] {
+    const InterruptGuard::AtOnce here;
     require_model(model);
     std::error_code error;
     const std::filesystem::path path = model;

@@ -219,4 +219,15 @@ TEST_CASE("JSON is read strictly") {
   CHECK(parse_json(R"([{"k":1},{"k":2}])", "t").size() == 2);
   const auto long_text = error_of([] { parse_json("\"" + std::string(100'000, 'x'), "t"); });
   CHECK(long_text.size() < 300);
+
+  // What is built is what nlohmann itself builds, and refused where it refuses.
+  for (const std::string text : {"null", "true", "-7", "18446744073709551615", "-2.5e-3", "\"\\u00e9\\n\"", "[]", "{}",
+                                 R"([1,[2,[],{"a":[{"b":null},false]}],"x"])", R"({"a":{"a":{"a":[]}},"b":[{},{"a":1.5}],"":""})"}) {
+    CAPTURE(text);
+    CHECK(parse_json(text, "t") == Json::parse(text));
+  }
+  for (const std::string text : {"", "nul", "[1,]", "{\"a\"}", "{\"a\":1,}", "[1}", "1 2", "1e999", "\"\xff\"", "[\"a\": 1]", "{1:2}"}) {
+    CAPTURE(text);
+    CHECK(contains(error_of([&] { parse_json(text, "t"); }), "t is not valid JSON: "));
+  }
 }

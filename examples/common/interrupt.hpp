@@ -1,60 +1,83 @@
-// Ctrl-C: the first asks the program to stop at the next good moment, the second kills it.
+// Ctrl-C: ends the program while it computes; asks it to stop at the next good moment where something would be left behind.
 #pragma once
 
 #include <unistd.h>
 
 #include <csignal>
+#include <string>
 #include <string_view>
+#include <utility>
 
 namespace examples {
 
 /// Thrown where a program stops because it was asked to.
 struct Interrupted {};
 
-/// While it lives, the first SIGINT or SIGTERM is only noted; from then on they work as ever.
+/// While it lives, the first SIGINT or SIGTERM is only noted, and the second ends the program.
 class InterruptGuard {
  public:
-  InterruptGuard() { arm(); }
+  /// The exit status where Ctrl-C ended a program.
+  static constexpr int status = 130;
+
+  /// `sentence` is what is said on standard error when the program is ended.
+  explicit InterruptGuard(std::string sentence) {
+    sentence_ = '\n' + std::move(sentence) + '\n';
+    noted_ = 0;
+    at_once_ = 0;
+    struct sigaction action {};
+    action.sa_handler = act;
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+  }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
-  ~InterruptGuard() { disarm(); }
-
-  /// Within a guard's life, a time at which the first one kills too, such as when the program waits for a line. What was noted
-  /// before is forgotten afterwards.
-  struct Suspended {
-    Suspended() { disarm(); }
-    Suspended(const Suspended&) = delete;
-    Suspended& operator=(const Suspended&) = delete;
-    ~Suspended() { arm(); }
-  };
+  ~InterruptGuard() {
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+  }
 
   static bool requested() { return noted_ != 0; }
   static void throw_if_requested() {
     if (requested()) throw Interrupted();
   }
+  /// What was noted is done with: the program goes on.
+  static void forget() { noted_ = 0; }
 
  private:
-  static void arm() {
-    noted_ = 0;
-    struct sigaction action {};
-    action.sa_handler = note;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one kills
-    sigaction(SIGINT, &action, nullptr);
-    sigaction(SIGTERM, &action, nullptr);
-  }
-  static void disarm() {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
-  }
+  /// How the first one is taken from here to the scope's end, then as before. Throws Interrupted if there was one already.
+  template <int at_once>
+  class Scope {
+   public:
+    Scope() : before_(at_once_) {
+      throw_if_requested();
+      at_once_ = at_once;
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope() { at_once_ = before_; }
 
-  static void note(int) {
+   private:
+    const std::sig_atomic_t before_;
+  };
+
+  static void act(int) {
+    const bool terminal = isatty(STDERR_FILENO);
+    const bool ends = at_once_ || noted_;
     noted_ = 1;
-    if (!isatty(STDERR_FILENO)) return;
-    constexpr std::string_view text = "\nstopping; again to stop at once\n";
-    [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
+    const std::string_view text = ends ? std::string_view(sentence_) : "\nstopping; again to stop at once\n";
+    // On a terminal a line of progress may stand before it; elsewhere only the last word counts.
+    if (terminal || ends) [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data() + !terminal, text.size() - !terminal);
+    if (ends) _exit(status);
   }
 
-  inline static volatile std::sig_atomic_t noted_ = 0;
+  inline static std::string sentence_;
+  inline static volatile std::sig_atomic_t noted_ = 0, at_once_ = 0;
+
+ public:
+  /// A time at which the first one ends the program too: it computes, or waits for a line, and leaves nothing behind.
+  using AtOnce = Scope<1>;
+  /// Within such a time, a while in which the first one is only noted.
+  using Noted = Scope<0>;
 };
 
 }  // namespace examples

@@ -69,7 +69,7 @@ class Program {
       return say(error.what(), 2);
     }
     try {
-      const InterruptGuard guard;
+      const InterruptGuard guard(name_ + ": interrupted");
       set_num_threads(threads_);
       if (json_) report["settings"] = settings();
       body();
@@ -78,7 +78,7 @@ class Program {
       require(std::cout.good(), "cannot write to standard output");
       return 0;
     } catch (const Interrupted&) {
-      return say("interrupted", 130);
+      return say("interrupted", InterruptGuard::status);
     } catch (const std::bad_alloc&) {
       return say("out of memory", 1);
     } catch (const std::exception& error) {
