@@ -17,8 +17,6 @@ struct TokenizedSample {
   std::vector<std::int32_t> ids;
   std::vector<char> learned;           // of each id, whether the loss of next tokens counts it: answers, and documents' texts
   std::vector<std::size_t> pictures;   // where each picture's start tag stands; behind it one place for each patch
-  Index picture_position = 0;          // generation: where the time embedding would stand. More than ids.size() where the prompt
-                                       // was dropped: the positions between are seen by nobody.
 };
 
 /// Turns samples into ids by a model's own processor, the way the pipelines will ask.
@@ -43,18 +41,11 @@ class SampleTokenizer {
     return tokens;
   }
 
-  /// The unconditional form of a generation sample: of its prompt the beginning of sentence alone, the picture where it was.
-  void drop_prompt(TokenizedSample& tokens) const {
-    tokens.ids.resize(1);
-    tokens.learned.resize(1);
-  }
-
  private:
   void read_prompt(TokenizedSample& tokens) const {
     tokens.ids = processor_.generation_ids(tokens.sample.prompt);
     tokens.ids.pop_back();  // the tag that opens a picture: the time embedding stands in its place
     tokens.learned.assign(tokens.ids.size(), 0);
-    tokens.picture_position = std::ssize(tokens.ids);
   }
 
   void read_turns(TokenizedSample& tokens) const {

@@ -1,0 +1,123 @@
+// What a run tells of itself: a CSV file, and its curves.
+#pragma once
+
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "janusflow/io/file.hpp"
+#include "janusflow/train/plot.hpp"
+
+namespace janusflow {
+
+/// A line of the log: means over the steps since the line before. A loss that no step had is not a number.
+struct LogRow {
+  static constexpr double none = std::numeric_limits<double>::quiet_NaN();
+  Index step = 0;  // of all stages
+  std::string stage;
+  double learning_rate = 0, loss = none, ar = none, rf = none, repa = none, gradient_norm = none;
+  Index samples = 0;           // since the run began
+  double samples_a_second = 0;
+};
+
+/// The log of a run, in a file that can be read while the run goes on.
+class TrainingLog {
+ public:
+  static constexpr const char* header = "step,stage,learning_rate,loss,ar,rf,repa,gradient_norm,samples,samples_per_second";
+
+  /// Goes on with the file at `path` where there is one, of which lines beyond `steps` are dropped: a run that was killed does these
+  /// steps once more. Throws Error naming file and line for what is no log.
+  TrainingLog(std::filesystem::path path, Index steps) : path_(std::move(path)) {
+    std::error_code error;
+    if (steps > 0 && std::filesystem::exists(path_, error)) read(steps);
+    std::string text = std::string(header) + '\n';
+    for (const LogRow& row : rows_) text += line(row);
+    write_file(path_, text);
+    stream_.open(path_, std::ios::app | std::ios::binary);
+    require(stream_.good(), "cannot write ", path_.string());
+  }
+
+  const std::vector<LogRow>& rows() const { return rows_; }
+
+  void add(const LogRow& row) {
+    require(row.stage.find_first_of(",\n\"") == std::string::npos, "log: the stage's name ", row.stage, " holds a comma, a quote or a new line");
+    rows_.push_back(row);
+    stream_ << line(row);
+    stream_.flush();
+    require(stream_.good(), "cannot write ", path_.string(), ": the disk may be full");
+  }
+
+  /// The losses over the steps.
+  Picture curves() const {
+    std::vector<Curve> curves;
+    const auto add = [&](const char* name, double LogRow::*loss) {
+      Curve curve{name, {}, {}};
+      bool any = false;
+      for (const LogRow& row : rows_) {
+        curve.x.push_back(static_cast<double>(row.step));
+        curve.y.push_back(row.*loss);
+        any = any || std::isfinite(row.*loss);
+      }
+      if (any) curves.push_back(std::move(curve));
+    };
+    add("ar", &LogRow::ar);
+    add("rf", &LogRow::rf);
+    add("repa", &LogRow::repa);
+    return plot(curves);
+  }
+
+ private:
+  /// The shortest digits that give the number again.
+  static std::string number(double value) {
+    if (!std::isfinite(value)) return {};
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof(text), static_cast<float>(value)).ptr;
+    return {text, end};
+  }
+  static std::string line(const LogRow& r) {
+    std::string text = std::to_string(r.step) + ',' + r.stage;
+    for (const double value : {r.learning_rate, r.loss, r.ar, r.rf, r.repa, r.gradient_norm}) text += ',' + number(value);
+    return text + ',' + std::to_string(r.samples) + ',' + number(r.samples_a_second) + '\n';
+  }
+
+  void read(Index steps) {
+    std::ifstream file(path_, std::ios::binary);
+    std::string text;
+    std::getline(file, text);
+    require(text == header, path_.string(), " is no log of a training run");
+    for (Index number = 2; std::getline(file, text); ++number) {
+      if (file.eof()) break;  // a line without an end: the run was killed while it wrote
+      const LogRow row = parse(text, number);
+      if (row.step <= steps) rows_.push_back(row);
+    }
+  }
+
+  LogRow parse(const std::string& text, Index number) const {
+    std::vector<std::string> fields(1);
+    for (const char c : text)
+      if (c == ',') fields.emplace_back();
+      else fields.back() += c;
+    const auto value = [&](std::size_t i) {
+      double parsed = LogRow::none;
+      const auto& field = fields[i];
+      if (field.empty()) return parsed;
+      const auto end = std::from_chars(field.data(), field.data() + field.size(), parsed);
+      require(end.ec == std::errc() && end.ptr == field.data() + field.size(), path_.string(), ':', number, " is no line of a log");
+      return parsed;
+    };
+    require(fields.size() == 10, path_.string(), ':', number, " is no line of a log");
+    const auto whole = [&](std::size_t i) { return static_cast<Index>(value(i)); };
+    require(!fields[0].empty() && !fields[8].empty(), path_.string(), ':', number, " is no line of a log");
+    return {whole(0), fields[1], value(2), value(3), value(4), value(5), value(6), value(7), whole(8), value(9)};
+  }
+
+  std::filesystem::path path_;
+  std::ofstream stream_;
+  std::vector<LogRow> rows_;
+};
+
+}  // namespace janusflow

@@ -1,0 +1,197 @@
+// Checkpoints of a run, its log and its curves: what is saved comes back, and what goes wrong loses nothing.
+#include <doctest/doctest.h>
+
+#if defined(__unix__)
+#include <sys/resource.h>
+
+#include <csignal>
+#endif
+
+#include "io_testing.hpp"
+#include "janusflow/train/training_log.hpp"
+#include "janusflow/train/training_state.hpp"
+
+using namespace janusflow;
+using io_testing::contains;
+using io_testing::error_of;
+using io_testing::Folder;
+
+namespace {
+
+/// Three tensors in training: one by AdamW, one by Muon, one frozen.
+struct Run {
+  std::vector<std::vector<float>> values{std::vector<float>(5000), std::vector<float>(12), std::vector<float>(3, 0.25f)}, gradients = values;
+  std::vector<TrainedTensor> tensors;
+  Optimizer optimizer;
+  TrainingProgress progress;
+  Json config{{"seed", 3}, {"stages", {{{"name", "one"}, {"steps", 100}}}}};
+
+  Run() : tensors(list()), optimizer(tensors, {}, {false, true, false}) {
+    for (std::size_t i = 0; i < values[0].size(); ++i) values[0][i] = std::sin(static_cast<float>(i));
+  }
+  std::vector<TrainedTensor> list() {
+    const std::vector<std::string> names{"vector", "matrix", "frozen"};
+    const std::vector<std::vector<Index>> shapes{{5000}, {3, 4}, {3}};
+    std::vector<TrainedTensor> tensors;
+    for (std::size_t i = 0; i < 3; ++i) tensors.push_back({names[i], shapes[i], values[i], gradients[i], i != 2});
+    return tensors;
+  }
+  void step() {
+    for (std::size_t i = 0; i < 2; ++i)
+      for (std::size_t j = 0; j < values[i].size(); ++j)
+        gradients[i][j] = values[i][j] + 0.1f * std::cos(static_cast<float>(j) + static_cast<float>(progress.step));
+    optimizer.step(tensors, 1e-2, 1.0);
+    ++progress.step;
+    ++progress.total_steps;
+  }
+  bool operator==(const Run& other) const {
+    if (values != other.values) return false;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const auto &a = optimizer.states()[i], &b = other.optimizer.states()[i];
+      if (a.steps != b.steps || a.first != b.first || a.second != b.second || a.average != b.average) return false;
+    }
+    return progress.step == other.progress.step && progress.stage == other.progress.stage;
+  }
+};
+
+std::vector<std::string> names_in(const std::filesystem::path& path) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("a run goes on from its checkpoint bit for bit") {
+  const Folder folder;
+  Run run;
+  for (int i = 0; i < 3; ++i) run.step();
+  save_training_state(folder / "a.safetensors", run.tensors, run.optimizer, run.progress, run.config);
+  Run other;
+  other.progress = load_training_state(folder / "a.safetensors", other.tensors, other.optimizer, other.config);
+  CHECK(other == run);
+  CHECK(other.optimizer.states()[2].average.empty());
+  for (int i = 0; i < 2; ++i) run.step(), other.step();
+  CHECK(other == run);
+}
+
+TEST_CASE("a checkpoint that does not belong to the run is refused, and nothing is changed") {
+  const Folder folder;
+  Run run;
+  run.step();
+  save_training_state(folder / "a.safetensors", run.tensors, run.optimizer, run.progress, run.config);
+  const auto load = [&](Run& into, const char* name) {
+    const auto before = into.values;
+    const std::string sentence = error_of([&] { load_training_state(folder / name, into.tensors, into.optimizer, into.config); });
+    CHECK(into.values == before);
+    return sentence;
+  };
+  Run other;
+  other.config["stages"][0]["steps"] = 200;
+  CHECK(contains(load(other, "a.safetensors"), "belongs to a run with another config: stages[0].steps is 200, not 100;"));
+  Run renamed;
+  renamed.tensors[2].name = "cold";
+  CHECK(contains(load(renamed, "a.safetensors"), "has no tensor weight/cold"));
+  Run reshaped;
+  reshaped.tensors[1].shape = {4, 3};
+  CHECK(contains(load(reshaped, "a.safetensors"), "weight/matrix has shape [3, 4], expected [4, 3]"));
+  Run fewer;
+  fewer.tensors.pop_back();
+  CHECK(contains(error_of([&] { load_training_state(folder / "a.safetensors", fewer.tensors, fewer.optimizer, fewer.config); }), "tensors, the model needs"));
+  write_safetensors(folder / "b.safetensors", {});
+  CHECK(contains(load(other, "b.safetensors"), "is no checkpoint of a training run"));
+  std::filesystem::resize_file(folder / "a.safetensors", 2000);
+  CHECK_THROWS_AS(load_training_state(folder / "a.safetensors", run.tensors, run.optimizer, run.config), Error);
+}
+
+TEST_CASE("the last checkpoints are kept, by number") {
+  const Folder folder;
+  CheckpointDirectory checkpoints(folder.path() / "checkpoints", 2);
+  CHECK(!checkpoints.latest());
+  Run run;
+  for (const Index steps : {Index{1}, Index{2}, Index{999'999'999}, Index{1'000'000'000}}) {
+    run.progress.total_steps = steps;
+    checkpoints.save(run.tensors, run.optimizer, run.progress, run.config);
+    CHECK(*checkpoints.latest() == checkpoints.file(steps));
+  }
+  CHECK(names_in(folder.path() / "checkpoints") == std::vector<std::string>{"step-1000000000.safetensors", "step-999999999.safetensors"});
+  folder.write("checkpoints/step-000000005.safetensors.tmp-1-0", "half of one");
+  const CheckpointDirectory again(folder.path() / "checkpoints", 2);
+  CHECK(names_in(folder.path() / "checkpoints").size() == 2);
+  CHECK(*again.latest() == checkpoints.file(1'000'000'000));
+}
+
+#if defined(__unix__)
+TEST_CASE("a disk that is full leaves the last checkpoint as it was") {
+  const Folder folder;
+  const CheckpointDirectory checkpoints(folder.path() / "checkpoints", 1);
+  Run run;
+  run.step();
+  checkpoints.save(run.tensors, run.optimizer, run.progress, run.config);
+  Run saved;
+  run.step();
+  struct rlimit before;
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit small = before;
+  small.rlim_cur = 30'000;  // bytes: half of a checkpoint
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  std::string sentence;
+  try {
+    checkpoints.save(run.tensors, run.optimizer, run.progress, run.config);
+  } catch (const Error& error) {
+    sentence = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  CHECK(contains(sentence, "cannot write " + checkpoints.file(2).string()));
+  CHECK(names_in(folder.path() / "checkpoints") == std::vector<std::string>{"step-000000001.safetensors"});
+  saved.progress = load_training_state(*checkpoints.latest(), saved.tensors, saved.optimizer, saved.config);
+  saved.step();
+  CHECK(saved == run);
+}
+#endif
+
+TEST_CASE("a log goes on where its checkpoint stands") {
+  const Folder folder;
+  const auto path = folder / "log.csv";
+  {
+    TrainingLog log(path, 0);
+    for (Index step = 10; step <= 40; step += 10)
+      log.add({step, "one", 1e-4, 1.5, step == 20 ? LogRow::none : 0.25, 1.0 / static_cast<double>(step), LogRow::none, 0.125, step * 8, 3.5});
+  }
+  std::string text = read_file(path, 10'000);
+  CHECK(text.starts_with(std::string(TrainingLog::header) + "\n10,one,1e-04,1.5,0.25,0.1,,0.125,80,3.5\n20,one,1e-04,1.5,,0.05,,0.125,160,3.5\n"));
+  folder.write("log.csv", text + "50,one,1e-0");  // killed
+  {
+    TrainingLog log(path, 25);
+    REQUIRE(log.rows().size() == 2);
+    CHECK(log.rows()[1].samples == 160);
+    CHECK(std::isnan(log.rows()[1].ar));
+    log.add({30, "two", 1e-4, 1.0, 0.5, LogRow::none, 0.25, 0.125, 240, 3.5});
+    const Picture picture = log.curves();
+    CHECK(picture.shape() == Shape{Index{400}, Index{720}, Index{3}});
+    write_png(folder / "curve.png", picture);
+    CHECK(read_picture(folder / "curve.png").shape() == picture.shape());
+  }
+  text = read_file(path, 10'000);
+  CHECK(std::count(text.begin(), text.end(), '\n') == 4);
+  CHECK(text.ends_with("30,two,1e-04,1,0.5,,0.25,0.125,240,3.5\n"));
+  TrainingLog anew(path, 0);
+  CHECK(anew.rows().empty());
+  CHECK(anew.curves().size() > 0);  // axes alone
+  folder.write("other.csv", "a,b\n1,2\n");
+  CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", 5); }), "other.csv is no log of a training run"));
+  folder.write("other.csv", std::string(TrainingLog::header) + "\n1,2\n");
+  CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", 5); }), "other.csv:2 is no line of a log"));
+}
+
+TEST_CASE("curves are drawn where their numbers are") {
+  const Picture picture = plot({{"a", {0, 1, 2, 3}, {0, 1, std::numeric_limits<double>::quiet_NaN(), 3}}}, 400, 200);
+  const auto is_blue = [&](Index x, Index y) { return picture(y, x, 0) == 31 && picture(y, x, 2) == 180; };
+  CHECK(is_blue(64, 170));       // the first point: left bottom
+  CHECK(is_blue(388, 24));       // the last: right top
+  CHECK(is_blue(64 + 216, 73));  // between 1 and 3, as if the missing one were not there
+  CHECK(!is_blue(70, 30));
+}
