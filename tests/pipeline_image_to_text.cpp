@@ -3,6 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include "janusflow/io/expected_tensors.hpp"
+#include "janusflow/io/load.hpp"
+#include "janusflow/models/janusflow.hpp"
+#include "janusflow/pipeline/model_files.hpp"
+#include "janusflow/text/processor.hpp"
 #include "tiny_model.hpp"
 
 using namespace janusflow;
@@ -188,6 +193,36 @@ TEST_CASE("image to text: what cannot be is refused in one sentence, and the con
   const auto expected = golden.integers("und.greedy_ids");
   CHECK(conversation.ask(golden_question, {.max_new_tokens = 8}).ids == Ids(expected.begin(), expected.end()));
   CHECK(refusal("And <image_placeholder>?", {}) == "image to text: the question has places for 1 pictures, 0 are given");
+}
+
+TEST_CASE("image to text: a directory without a processor_config.json, as older copies of the published one") {
+  const TinyModel other;
+  std::filesystem::remove(other.path() / "processor_config.json");
+  const auto older = Model::from_directory(other.path());
+  Model::Conversation conversation(older, pictures(1));
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  const auto expected = golden.integers("und.greedy_ids");
+  CHECK(conversation.ask(golden_question, {.max_new_tokens = 8}).ids == Ids(expected.begin(), expected.end()));
+}
+
+TEST_CASE("image to text: a tied head that the checkpoint holds too is not read") {
+  const TinyModel tied, untied;  // golden_tiny has a head; in `untied` it becomes a copy of the table
+  Json config = read_json_file(tied.path() / "config.json");
+  config["language_config"]["tie_word_embeddings"] = true;
+  tied.folder().write("config.json", config.dump());
+  const Checkpoint checkpoint(tied.path());
+  std::vector<SafetensorsEntry> entries;
+  for (const RawTensor& tensor : checkpoint.tensors()) {
+    const RawTensor& from = tensor.key == tied_head_key ? checkpoint.at("language_model.model.embed_tokens.weight") : tensor;
+    entries.push_back({tensor.key, from.dtype, from.shape, [bytes = from.bytes](const auto& put) { put(bytes); }});
+  }
+  write_safetensors(untied.path() / "model.safetensors", entries);
+  const auto ids = [](const TinyModel& directory) {
+    const auto it = Model::from_directory(directory.path());
+    return Model::Conversation(it, pictures(1)).ask(golden_question, {.max_new_tokens = 8}).ids;
+  };
+  CHECK(ids(tied) == ids(untied));
+  CHECK(ids(tied) != ids(tiny_model()));
 }
 
 TEST_CASE("image to text: a directory whose parts do not fit together") {

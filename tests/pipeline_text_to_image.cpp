@@ -5,6 +5,11 @@
 
 #include <map>
 
+#include "janusflow/flow/guidance.hpp"
+#include "janusflow/io/load.hpp"
+#include "janusflow/models/janusflow.hpp"
+#include "janusflow/pipeline/model_files.hpp"
+#include "janusflow/text/processor.hpp"
 #include "pipeline_testing.hpp"
 
 using namespace janusflow;
@@ -80,6 +85,13 @@ TEST_CASE("text to image: the prompt's ids, the velocity of both rows and the gu
   CHECK(relative_error(v, golden.picture("gen.v_rows")) < 2e-5);
   const auto joined = guided([&](const auto&, double) { return std::pair(part(v, 0, 1), part(v, 1, 2)); }, 2.0);
   CHECK(relative_error(joined(z, 0.0), golden.picture("gen.v_cfg")) < 5e-5);  // 2 v_c - v_u: up to three times a row's error
+}
+
+TEST_CASE("text to image: a directory without a processor_config.json, as older copies of the published one") {
+  const TinyModel other;
+  std::filesystem::remove(other.path() / "processor_config.json");
+  const auto older = TextToImage<Float32>::from_directory(other.path(), other.vae());
+  CHECK(same(older(two_steps()).latents, painter()(two_steps()).latents));
 }
 
 TEST_CASE("text to image: the same bytes on 1, 2 and 3 threads, alone and in company") { check_determinism(painter()); }
@@ -170,6 +182,46 @@ TEST_CASE("text to image: every solver by its name") {
   CHECK(solver_names().size() == evaluations.size() + 1);
 }
 
+TEST_CASE("text to image: what is left out is not computed, and depends on no company") {
+  const auto run = [](auto change) {
+    TextToImageRequest request = two_steps();
+    request.num_inference_steps = 6;
+    change(request);
+    return painter()(request);
+  };
+  const auto plain = run([](auto&) {});
+  CHECK(plain.evaluations == 6);
+  CHECK(plain.rows == 12);
+  const auto interval = run([](auto& r) { r.guidance_begin = 0.5; });
+  CHECK(interval.evaluations == 6);
+  CHECK(interval.rows == 9);
+  const auto period = run([](auto& r) { r.guidance_period = 3; });
+  CHECK(period.evaluations == 6);
+  CHECK(period.rows == 8);
+  CHECK(!same(period.latents, plain.latents));
+  CHECK(relative_error(period.latents, plain.latents) < 0.5);
+  const auto unguided = run([](auto& r) { r.guidance_scale = 1; });
+  CHECK(unguided.rows == 6);
+  CHECK(same(run([](auto& r) { r.guidance_scale = 1, r.guidance_period = 3; }).latents, unguided.latents));
+
+  // A threshold that no change reaches: the first two velocities, and their line from there on.
+  const auto line = run([](auto& r) { r.reuse_threshold = 1e9; });
+  CHECK(line.evaluations == 2);
+  CHECK(line.rows == 4);
+  CHECK(same(run([](auto& r) { r.reuse_threshold = 1e-9; }).latents, plain.latents));
+  const auto several = run([](auto& r) { r.reuse_threshold = 1e9, r.images_per_prompt = 3, r.seed = 41; });
+  CHECK(several.evaluations == 6);
+  CHECK(same(part(several.latents, 1, 2), line.latents));
+
+  const auto shifted = run([](auto& r) { r.shift = 3, r.num_inference_steps = 1; });
+  CHECK(same(shifted.latents, run([](auto& r) { r.num_inference_steps = 1; }).latents));
+  std::vector<double> times;
+  TextToImageRequest request = two_steps();
+  request.shift = 3;
+  painter()(request, [&](const TextToImageProgress& p) { return times.push_back(p.t), true; });
+  CHECK(times == std::vector<double>{0.25, 1});
+}
+
 TEST_CASE("text to image: other sizes and given noise") {
   TextToImageRequest request = two_steps();
   request.height = 48;
@@ -196,6 +248,13 @@ TEST_CASE("text to image: requests that cannot be are refused in one sentence") 
   CHECK(refusal([](auto& r) { r.guidance_begin = 0.9, r.guidance_end = 0.1; }) ==
         "text to image: guidance from t = 0.9 to 0.1 is no interval");
   CHECK(refusal([](auto& r) { r.guidance_end = std::nan(""); }) == "text to image: guidance from t = 0 to nan is no interval");
+  CHECK(refusal([](auto& r) { r.guidance_period = 0; }) == "text to image: the guidance period must be 1 or more, not 0");
+  CHECK(refusal([](auto& r) { r.reuse_threshold = -1; }) == "reused: the threshold must be finite and 0 or more, not -1");
+  CHECK(refusal([](auto& r) { r.shift = 0; }) == "shifted_grid: shift must be finite and positive, not 0");
+  for (const bool velocities : {false, true})
+    CHECK(refusal([&](auto& r) { r.solver = DormandPrince{}, velocities ? r.reuse_threshold = 0.1 : r.guidance_period = 2; }) ==
+          "text to image: dopri5 chooses its steps by their error, and can neither reuse velocities nor compute the unconditional one "
+          "at times only");
   CHECK(refusal([](auto& r) { r.height = 100; }) == "text to image: the height must be a multiple of 16 from 16 to 16384, not 100");
   CHECK(refusal([](auto& r) { r.width = -16; }) == "text to image: the width must be a multiple of 16 from 16 to 16384, not -16");
   CHECK(refusal([](auto& r) { r.noise = noise(1, 3, 12, 12); }) ==

@@ -103,6 +103,16 @@ std::size_t element_count(const Z& z) {
   }
 }
 
+/// The square root of the sum of the squares of a state's numbers, in double.
+template <class Z>
+double euclidean_norm(const Z& z) {
+  static_assert(HasElements<Z>, "the norm of a state whose numbers cannot be walked through");
+  double sum = 0;
+  auto element = first_element(z);
+  for (std::size_t i = element_count(z); i > 0; --i, ++element) sum += static_cast<double>(std::norm(*element));
+  return std::sqrt(sum);
+}
+
 /// Customisation point: `is_finite(z)` found by argument-dependent lookup; by default every number of the state is
 /// looked at, and a state whose numbers cannot be walked through is taken as finite.
 template <class Z>

@@ -12,6 +12,7 @@
 #include "janusflow/core/tensor.hpp"
 #include "janusflow/flow/any_solver.hpp"
 #include "janusflow/nn/policies.hpp"
+#include "janusflow/pipeline/latents.hpp"
 
 namespace janusflow {
 
@@ -29,7 +30,10 @@ struct TextToImageRequest {
   double guidance_scale = 2.0;          // 1: none
   double guidance_begin = 0.0;          // guidance is applied for t in [begin, end]
   double guidance_end = 1.0;
+  int guidance_period = 1;      // the unconditional row is computed at every guidance_period-th evaluation (with_reused_difference)
   AnySolver solver = Euler{};
+  double shift = 1.0;           // of the steps towards the noise (shifted_grid)
+  double reuse_threshold = 0.0;  // a velocity expected to change by less is extrapolated instead (reused); 0: none
   Index height = 0, width = 0;  // of the pictures, in pixels; 0: the model's own size
   std::optional<Tensor<float, 4>> noise = {};  // [pictures, Z, h, w] to start from in place of the seed's
 };
@@ -38,7 +42,7 @@ struct TextToImageRequest {
 struct TextToImageProgress {
   std::size_t step, total_steps;  // total_steps is 0 where the solver chooses its steps
   double t;                       // reached, in (0, 1]
-  /// The latents reached, [B, h, w, Z] (of one picture after the other where the solver chooses its steps).
+  /// The latents reached, [B, h, w, Z] (of one picture after the other where the solver chooses its steps or velocities are reused).
   const Tensor<float, 4>& latents;
   /// The pictures that the present velocity leads to: z + (1 - t) v, decoded. Costs as much as the final decoding.
   std::function<std::vector<Tensor<std::uint8_t, 3>>()> preview;
@@ -52,7 +56,8 @@ struct TextToImageResult {
   Tensor<float, 4> latents;                       // [B, Z, h, w], before the division by scaling_factor
   bool finished = true;                           // false: the observer cancelled
   double prompt_seconds = 0, flow_seconds = 0, decode_seconds = 0;
-  std::size_t evaluations = 0;  // of the velocity
+  std::size_t evaluations = 0;  // of the velocity, those reused not counted
+  std::size_t rows = 0;         // through the language model for it: two of each picture where guided, one elsewhere
 };
 
 /// JanusFlow as a painter. Loads the language model without its head, the generation parts and the decoder; neither SigLIP nor

@@ -8,6 +8,7 @@
 
 #include "janusflow/core/stopwatch.hpp"
 #include "janusflow/flow/guidance.hpp"
+#include "janusflow/flow/reuse.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/autoencoder_kl.hpp"
 #include "janusflow/models/janusflow.hpp"
@@ -51,10 +52,9 @@ struct TextToImage<P>::Parts {
     result.prompt_seconds = prompt_watch.seconds();
 
     const Stopwatch flow_watch;
-    auto flow = flow_from(std::move(z), request, conditional, negative, observer);
+    auto flow = flow_from(std::move(z), request, conditional, negative, observer, result);
     result.flow_seconds = flow_watch.seconds();
     result.latents = channels_first(flow.z);
-    result.evaluations = flow.evaluations;
     result.finished = flow.finished;
     if (!flow.finished) return result;
 
@@ -76,21 +76,22 @@ struct TextToImage<P>::Parts {
     std::vector<SequenceContext> sequences;
   };
 
-  /// Carries the noise of all pictures to latents. An adaptive solver measures its error over the whole state and chooses the
-  /// steps by it: there every picture flows alone, so that it does not depend on its company.
+  /// Carries the noise of all pictures to latents; counts in `spent`. An adaptive solver chooses its steps by the error of the whole
+  /// state, and reuse its evaluations by the whole velocity: there every picture flows alone, so that it does not depend on its company.
   FlowResult<Tensor<float, 4>> flow_from(Tensor<float, 4> z, const TextToImageRequest& request, const std::vector<Row>& conditional,
-                                         const std::optional<Row>& negative, const TextToImageObserver& observer) const {
+                                         const std::optional<Row>& negative, const TextToImageObserver& observer,
+                                         TextToImageResult& spent) const {
     const Index pictures = z.shape()[0];
-    if (!is_adaptive(request.solver)) return flow_together(std::move(z), 0, request, conditional, negative, observer);
+    if (!is_adaptive(request.solver) && request.reuse_threshold == 0)
+      return flow_together(std::move(z), 0, request, conditional, negative, observer, spent);
     FlowResult<Tensor<float, 4>> all{Tensor<float, 4>(z.shape()), 1.0, true, 0, 0};
     const TensorView<const float, 4> noise = z;
     for (Index i = 0; i < pictures && all.finished; ++i) {
-      const auto one = flow_together(Tensor<float, 4>(noise.slice(i, i + 1)), i, request, conditional, negative, observer);
+      const auto one = flow_together(Tensor<float, 4>(noise.slice(i, i + 1)), i, request, conditional, negative, observer, spent);
       std::copy(one.z.begin(), one.z.end(), all.z.data() + i * one.z.size());
       all.finished = one.finished;
       all.t = one.t;
       all.steps += one.steps;
-      all.evaluations += one.evaluations;
     }
     return all;
   }
@@ -98,14 +99,17 @@ struct TextToImage<P>::Parts {
   /// The same for the pictures from `first` on, as one state.
   FlowResult<Tensor<float, 4>> flow_together(Tensor<float, 4> z, Index first, const TextToImageRequest& request,
                                              const std::vector<Row>& conditional, const std::optional<Row>& negative,
-                                             const TextToImageObserver& observer) const {
+                                             const TextToImageObserver& observer, TextToImageResult& spent) const {
     const Index count = z.shape()[0];
     const Rows both = rows(request, first, count, conditional, negative, true);
     const Rows alone = rows(request, first, count, conditional, negative, false);
-    const auto velocity_field = guided(
-        Velocities{*this, both, alone}, GuidanceInterval{request.guidance_scale, request.guidance_begin, request.guidance_end});
-    const auto grid = is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : uniform_grid(request.num_inference_steps);
-    return integrate(request.solver, velocity_field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
+    auto pair = with_reused_difference<Tensor<float, 4>>(Velocities{*this, both, alone, spent},
+                                                         static_cast<std::size_t>(request.guidance_period));
+    const GuidanceInterval weight{request.guidance_scale, request.guidance_begin, request.guidance_end};
+    auto field = reused<Tensor<float, 4>>(guided(std::move(pair), weight), request.reuse_threshold);
+    const auto grid =
+        is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : shifted_grid(request.num_inference_steps, request.shift);
+    return integrate(request.solver, field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
       if (!observer) return true;
       return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data()); }});
     });
@@ -116,15 +120,21 @@ struct TextToImage<P>::Parts {
     const Parts& parts;
     const Rows& both;
     const Rows& conditional;
+    TextToImageResult& spent;
 
     std::pair<Tensor<float, 4>, Tensor<float, 4>> operator()(const Tensor<float, 4>& z, double t) const {
-      const auto v = parts.evaluate(z, t, both);
+      const auto v = evaluate(z, t, both);
       const Index pictures = z.shape()[0];
       const TensorView<const float, 4> view = v;
       return {Tensor<float, 4>(view.slice(0, pictures)), Tensor<float, 4>(view.slice(pictures, 2 * pictures))};
     }
     Tensor<float, 4> operator()(const Tensor<float, 4>& z, double t, ConditionalOnly) const {
-      return parts.evaluate(z, t, conditional);
+      return evaluate(z, t, conditional);
+    }
+    Tensor<float, 4> evaluate(const Tensor<float, 4>& z, double t, const Rows& rows) const {
+      ++spent.evaluations;
+      spent.rows += rows.picture_of.size();
+      return parts.evaluate(z, t, rows);
     }
   };
 
@@ -162,6 +172,10 @@ struct TextToImage<P>::Parts {
     require(std::isfinite(request.guidance_scale), "text to image: the guidance scale is ", request.guidance_scale);
     require(request.guidance_begin <= request.guidance_end, "text to image: guidance from t = ", request.guidance_begin, " to ",
             request.guidance_end, " is no interval");
+    require(request.guidance_period >= 1, "text to image: the guidance period must be 1 or more, not ", request.guidance_period);
+    require(!is_adaptive(request.solver) || (request.guidance_period == 1 && request.reuse_threshold == 0),
+            "text to image: ", solver_name(request.solver), " chooses its steps by their error, and can neither reuse velocities nor "
+            "compute the unconditional one at times only");
     require(request.images_per_prompt >= 1 && request.images_per_prompt <= 10000,
             "text to image: the number of pictures for a prompt must be from 1 to 10000, not ", request.images_per_prompt);
     const Index pictures = std::ssize(request.prompts) * request.images_per_prompt, channels = vae_config.latent_channels;
