@@ -68,102 +68,111 @@ struct OnlineSoftmax {
     std::fill_n(sum, rows_max, 0.0f);
   }
 
-  /// Turns the scores [keys] (padded with -inf to a whole number of vectors) of query r into exponentials and returns the
-  /// factor by which what was accumulated before must shrink.
-  float absorb(Index r, float* scores, Index keys) {
+  /// Turns the scores of query r, in `pieces` of tile_columns that are `stride` apart, into exponentials and returns the factor by
+  /// which what was accumulated before must shrink.
+  float absorb(Index r, float* scores, Index pieces, Index stride) {
+    const auto each = [&](auto&& f) {
+      for (float* piece = scores; piece != scores + pieces * stride; piece += stride) f(piece), f(piece + simd::width);
+    };
     simd::Batch top(maximum[r]);
-    for (Index k = 0; k < keys; k += simd::width) top = simd::max(top, simd::Batch::load_aligned(scores + k));
+    each([&](const float* score) { top = simd::max(top, simd::Batch::load_aligned(score)); });
     const float greatest = simd::fold(top, [](float a, float b) { return std::max(a, b); });
     if (greatest == -std::numeric_limits<float>::infinity()) {  // nothing to see yet
-      std::fill_n(scores, keys, 0.0f);
+      each([&](float* score) { simd::Batch(0.0f).store_aligned(score); });
       return 1.0f;
     }
     simd::Batch total(0.0f);
-    for (Index k = 0; k < keys; k += simd::width) {
-      const simd::Batch weight = simd::exp(simd::Batch::load_aligned(scores + k) - simd::Batch(greatest));
-      weight.store_aligned(scores + k);
+    each([&](float* score) {
+      const simd::Batch weight = simd::exp(simd::Batch::load_aligned(score) - simd::Batch(greatest));
+      weight.store_aligned(score);
       total += weight;
-    }
-    const float shrink = std::exp(maximum[r] - greatest);
+    });
+    const float shrink = maximum[r] == greatest ? 1.0f : std::exp(maximum[r] - greatest);
     maximum[r] = greatest;
     sum[r] = sum[r] * shrink + simd::sum_of_lanes(total);
     return shrink;
   }
 };
 
-/// What one thread needs to attend a tile of queries; made once for many tiles.
+/// What one thread needs to attend a tile of queries; made once for many tiles. Scores and sums are tiles of the product,
+/// [tiles][rows][tile_columns].
 template <class Dot>
 struct AttentionScratch {
   Index columns;  // of the values, whole tiles
   Tensor<float, 1> query;                     // [D], scaled
   Tensor<typename Dot::InputWord, 1> words;   // the packed queries
   Tensor<typename Dot::InputWord, 1> weights;  // the packed softmax weights of a block
-  Tensor<float, 2> scores, sums;
+  Tensor<float, 1> scores, sums;
 
-  AttentionScratch(Index dim, Index query_words)
+  explicit AttentionScratch(Index dim)
       : columns((dim + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns),
         query(Shape{dim}),
-        words(Shape{query_words * simd::tile_rows}),
-        weights(Shape{key_block / Dot::depth * simd::tile_rows}),
-        scores(Shape{Index{simd::tile_rows}, key_block}),
-        sums(Shape{Index{simd::tile_rows}, columns}) {}
+        words(Shape{input_row_words<Dot>(dim) * simd::tile_rows}),
+        weights(Shape{input_row_words<Dot>(key_block) * simd::tile_rows}),
+        scores(Shape{key_block * simd::tile_rows}),
+        sums(Shape{columns * simd::tile_rows}) {}
 };
 
 /// Attention of queries [begin, begin + rows) of one head over packed keys [S, D] and values [D, S]; out rows are written.
 template <class Dot, class Query, class Out>
 void attend_tile(Index begin, Index rows, Index past, Index first_key, bool causal, const PackedMatrix<Dot>& keys,
                  const PackedMatrix<Dot>& values, Query&& query, Out&& out, AttentionScratch<Dot>& scratch) {
+  constexpr Index piece = simd::tile_columns;
   const Index dim = keys.in_features(), total = keys.out_features(), columns = scratch.columns;
   const Index limit = causal ? std::min(total, past + begin + rows) : total;  // keys the last query sees
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   float *scores = scratch.scores.data(), *sums = scratch.sums.data();
-  alignas(64) float tile[simd::tile_rows * simd::tile_columns];
   std::fill_n(sums, rows * columns, 0.0f);
   for (Index r = 0; r < rows; ++r) {
     const float* from = query(begin + r);
     for (Index d = 0; d < dim; ++d) scratch.query.data()[d] = from[d] * scale;
-    pack_input_row<Dot>(scratch.query.data(), dim, scratch.words.data() + r, rows);
+    pack_input_row<Dot>(scratch.query.data(), dim, scratch.words.data(), r, rows);
   }
 
   const auto product = simd::gemm_tile_for<Dot>(rows);
   OnlineSoftmax softmax;
   for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
-    const Index end = std::min(limit, block + key_block);
-    const Index padded = (end - block + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns;
-    for (Index s = 0; s < padded; s += simd::tile_columns) {
-      const Index panel = (block + s) / simd::width;
-      product(keys.words(), scratch.words.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)), tile);
-      for (Index r = 0; r < rows; ++r)
-        std::copy_n(tile + r * simd::tile_columns, simd::tile_columns, scores + r * key_block + s);
+    const Index pieces = (std::min(limit, block + key_block) - block + piece - 1) / piece;
+    for (Index i = 0; i < pieces; ++i) {
+      const Index panel = (block + i * piece) / simd::width;
+      product(keys.words(), scratch.words.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)),
+              scores + i * rows * piece, simd::Sums::begin);
     }
     for (Index r = 0; r < rows; ++r) {
-      float* row = scores + r * key_block;
-      const Index seen = std::clamp<Index>((causal ? past + begin + r + 1 : total) - block, 0, padded);
-      std::fill(row + seen, row + padded, -std::numeric_limits<float>::infinity());
-      if (first_key > block) std::fill_n(row, std::min(first_key - block, padded), -std::numeric_limits<float>::infinity());
-      const float shrink = softmax.absorb(r, row, padded);
+      const Index from = first_key - block, to = (causal ? past + begin + r + 1 : total) - block;  // the keys of the block it sees
+      float* row = scores + r * piece;
+      for (Index i = 0; i < pieces; ++i) {
+        const Index first = i * piece;
+        float* some = row + first * rows;
+        constexpr float hidden = -std::numeric_limits<float>::infinity();
+        if (to < first + piece) std::fill(some + std::max<Index>(to - first, 0), some + piece, hidden);
+        if (from > first) std::fill_n(some, std::min(from - first, piece), hidden);
+      }
+      const float shrink = softmax.absorb(r, row, pieces, rows * piece);
       if (shrink != 1.0f)
-        for (float* sum = sums + r * columns; sum != sums + (r + 1) * columns; ++sum) *sum *= shrink;
-      pack_input_row<Dot>(row, padded, scratch.weights.data() + r, rows);
+        for (float* sum = sums + r * piece; sum < sums + rows * columns; sum += rows * piece)
+          for (Index d = 0; d < piece; ++d) sum[d] *= shrink;
+      constexpr Index at_once = std::min(piece, simd::panel_chunk * Dot::depth);  // neither a piece nor a chunk holds more
+      for (Index key = 0; key < pieces * piece; key += at_once) {
+        const Index word = key / Dot::depth;
+        Dot::input_words(row + key / piece * rows * piece + key % piece, at_once,
+                         scratch.weights.data() + (word / simd::panel_chunk * rows + r) * simd::panel_chunk + word % simd::panel_chunk);
+      }
     }
     // The value panels end with the keys, the block's words may not: what lies past the end has weight zero but must be read from
     // somewhere, so the product stops at the panels' own end.
     const Index offset = block / Dot::depth;
-    const Index depth = std::min((padded + Dot::depth - 1) / Dot::depth, values.words() - offset);
-    for (Index column = 0; column < columns; column += simd::tile_columns) {
+    const Index depth = std::min(pieces * piece / Dot::depth, values.words() - offset);
+    for (Index column = 0; column < columns; column += piece) {
       const Index panel = column / simd::width;
       product(depth, scratch.weights.data(), values.panel(panel, offset),
-              values.panel(std::min(panel + 1, values.panels() - 1), offset), tile);
-      for (Index r = 0; r < rows; ++r) {
-        float* to = sums + r * columns + column;
-        for (Index d = 0; d < simd::tile_columns; ++d) to[d] += tile[r * simd::tile_columns + d];
-      }
+              values.panel(std::min(panel + 1, values.panels() - 1), offset), sums + column * rows, simd::Sums::go_on);
     }
   }
   for (Index r = 0; r < rows; ++r) {
     const float norm = softmax.sum[r] > 0 ? 1.0f / softmax.sum[r] : 0.0f;
     float* to = out(begin + r);
-    for (Index d = 0; d < dim; ++d) to[d] = sums[r * columns + d] * norm;
+    for (Index d = 0; d < dim; ++d) to[d] = sums[(d / piece * rows + r) * piece + d % piece] * norm;
   }
 }
 
@@ -185,7 +194,7 @@ inline void attend_row(const float* query, const HeadKeys& head, Index dim, Inde
       }
       scores[s - block] = simd::sum_of_lanes(sum) * scale;
     }
-    const float shrink = softmax.absorb(0, scores, key_block);
+    const float shrink = softmax.absorb(0, scores, key_block / simd::tile_columns, simd::tile_columns);
     for (Index d = 0; d < dim; d += simd::width) {
       const Index count = std::min(simd::width, dim - d);
       simd::Batch sum = simd::load(out + d, count) * simd::Batch(shrink);
@@ -268,7 +277,7 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     const Index b = piece % batch, head = piece / batch % heads, at = (chunks - 1 - piece / (batch * heads)) * chunk;
     const auto kv = static_cast<std::size_t>(b * kv_heads + head / group);
     const Index before = past.empty() ? 0 : past[static_cast<std::size_t>(b)].length();
-    detail::AttentionScratch<Dot> scratch(dim, packed_keys[kv].words());
+    detail::AttentionScratch<Dot> scratch(dim);
     for (Index begin = at; begin < std::min(length, at + chunk); begin += simd::tile_rows)
       detail::attend_tile<Dot>(
           begin, std::min<Index>(simd::tile_rows, length - begin), before, first_key(b), mask.causal, packed_keys[kv],

@@ -83,22 +83,30 @@ class WordPicture {
   const Word* data_ = nullptr;
 };
 
-/// Packs the words under the kernel for output pixels [first, first + rows) into an input panel `to`, [taps * words][rows].
+/// Packs the words under the kernel for output pixels [first, first + rows) into an input panel `to`, taps * words deep.
 template <class Dot>
 void gather_patches(const WordPicture<Dot>& picture, const Shape<4>& shape, Index kernel, const ConvGeometry& geometry,
                     Index out_height, Index out_width, Index first, Index rows, typename Dot::InputWord* to) {
   using Word = typename Dot::InputWord;
+  constexpr Index chunk = simd::panel_chunk;
+  const Index words = picture.words();
+  static constexpr Word zeros[chunk] = {};
   for (Index r = 0; r < rows; ++r) {
     const Index b = (first + r) / (out_height * out_width), at = (first + r) % (out_height * out_width);
     const Index y0 = at / out_width * geometry.stride - geometry.top, x0 = at % out_width * geometry.stride - geometry.left;
-    Word* out = to + r;
+    Word* out = to + r * chunk;
+    Index place = 0;  // within the chunk
     for (Index tap = 0; tap < kernel * kernel; ++tap) {
       const Index y = y0 + tap / kernel, x = x0 + tap % kernel;
-      if (y >= 0 && y < shape[1] && x >= 0 && x < shape[2]) {
-        const Word* from = picture.pixel((b * shape[1] + y) * shape[2] + x);
-        for (Index w = 0; w < picture.words(); ++w, out += rows) *out = from[w];
-      } else {
-        for (Index w = 0; w < picture.words(); ++w, out += rows) *out = Word{};
+      const bool inside = y >= 0 && y < shape[1] && x >= 0 && x < shape[2];
+      const Word* from = inside ? picture.pixel((b * shape[1] + y) * shape[2] + x) : zeros;
+      if (words % chunk == 0) {
+        for (Index w = 0; w < words; w += chunk, out += rows * chunk) std::copy_n(inside ? from + w : from, chunk, out);
+        continue;
+      }
+      for (Index w = 0; w < words; ++w) {
+        out[place] = inside ? from[w] : Word{};
+        if (++place == chunk) place = 0, out += rows * chunk;
       }
     }
   }
@@ -110,7 +118,7 @@ void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const Pack
               const ConvGeometry& geometry, Index out_height, Index out_width, const Epilogue& epilogue) {
   using Word = typename Dot::InputWord;
   const PanelPairs<Dot> pairs{weight.matrix()};
-  const Index words = weight.matrix().words();
+  const Index words = input_row_words<Dot>(weight.matrix().in_features());
   // So many panels are gathered at once and used for every weight panel: half of a common second-level cache.
   const Index panels = std::clamp<Index>((Index{1} << 19) / (simd::tile_rows * words * static_cast<Index>(sizeof(Word))), 1, 16);
   parallel_chunks(shape[0] * out_height * out_width, panels * simd::tile_rows, [&](Index begin, Index end) {

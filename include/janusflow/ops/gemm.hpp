@@ -13,8 +13,9 @@ class PanelPairs {
 
   Index words() const { return weight.words(); }
   Index count() const { return (weight.panels() + 1) / 2; }
-  const auto* first(Index pair) const { return weight.panel(2 * pair); }
-  const auto* second(Index pair) const { return weight.panel(neighbour(pair)); }
+  /// The pair's panels from a word on.
+  const auto* first(Index pair, Index word) const { return weight.panel(2 * pair, word); }
+  const auto* second(Index pair, Index word) const { return weight.panel(neighbour(pair), word); }
 
  private:
   /// The last panel of an odd number stands in for its missing neighbour; the epilogue ignores the columns past the end.
@@ -31,38 +32,46 @@ struct PanelTwins {
 
   Index words() const { return left.words(); }
   Index count() const { return left.panels(); }
-  const auto* first(Index pair) const { return left.panel(pair); }
-  const auto* second(Index pair) const { return right.panel(pair); }
+  const auto* first(Index pair, Index word) const { return left.panel(pair, word); }
+  const auto* second(Index pair, Index word) const { return right.panel(pair, word); }
 };
 
-/// One block of the product on one thread: input rows [begin, end) (begin on a panel boundary) times pairs [first, last).
-/// `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile), tile
-/// [rows][2 width] floats.
+/// Rows of the largest block of the product that one thread works on: with a pair of weight panels it shares the second-level cache.
+inline constexpr Index block_rows = 16 * simd::tile_rows;
+
+/// One block of the product on one thread: input rows [begin, end), block_rows at most (begin on a panel boundary), times pairs
+/// [first, last). `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile),
+/// tile [rows][2 width] floats.
 template <class Dot, class Panels, class Pairs, class Epilogue>
 void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Index first, Index last, Epilogue&& epilogue) {
-  alignas(64) float tile[simd::tile_rows * simd::tile_columns];
-  for (Index pair = first; pair < last; ++pair) {
-    const auto* b0 = pairs.first(pair);
-    const auto* b1 = pairs.second(pair);
-    for (Index row = begin; row < end; row += simd::tile_rows) {
-      const Index rows = std::min<Index>(simd::tile_rows, end - row);
-      simd::gemm_tile_for<Dot>(rows)(pairs.words(), panel(row), b0, b1, tile);
-      epilogue(row, rows, pair, static_cast<const float*>(tile));
+  // Deep products are summed in pieces of K: the pair's part of a piece stays in the second-level cache while all rows use it.
+  constexpr Index deepest = 1536;
+  const Index words = pairs.words(), pieces = Dot::quantised ? 1 : std::max<Index>(1, (words + deepest - 1) / deepest);
+  const Index depth = (words + pieces * simd::panel_chunk - 1) / (pieces * simd::panel_chunk) * simd::panel_chunk;
+  alignas(64) float tiles[block_rows * simd::tile_columns];
+  for (Index pair = first; pair < last; ++pair)
+    for (Index piece = 0; piece < pieces; ++piece) {
+      const Index k = piece * depth, count = piece + 1 < pieces ? depth : words - k;
+      for (Index row = begin; row < end; row += simd::tile_rows) {
+        const Index rows = std::min<Index>(simd::tile_rows, end - row);
+        float* tile = pieces == 1 ? tiles : tiles + (row - begin) * simd::tile_columns;
+        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, pairs.first(pair, k), pairs.second(pair, k), tile,
+                                       piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
+        if (piece + 1 == pieces) epilogue(row, rows, pair, static_cast<const float*>(tile));
+      }
     }
-  }
 }
 
 /// epilogue(x . wT) over all rows and pairs, shared out to the threads. Deterministic: each element is one sum in the order of K.
 template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
-  // Row blocks small enough that a block of input and a pair of weight panels share the second-level cache; pair groups so that
-  // every thread has several pieces to take.
-  constexpr Index block_rows = 16 * simd::tile_rows;
-  const Index row_blocks = std::max<Index>(1, (input.rows() + block_rows - 1) / block_rows);
+  // Row blocks as equal as can be; groups of pairs so that every thread has several pieces to take.
+  constexpr Index rows = simd::tile_rows;
+  const Index panels = (input.rows() + rows - 1) / rows, row_blocks = std::max<Index>(1, (panels * rows + block_rows - 1) / block_rows);
   const Index groups = std::clamp<Index>(pairs.count(), 1, 8 * num_threads());
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index block = piece % row_blocks, group = piece / row_blocks;
-    gemm_block<Dot>(block * block_rows, std::min(input.rows(), (block + 1) * block_rows),
+    gemm_block<Dot>(block * panels / row_blocks * rows, std::min(input.rows(), (block + 1) * panels / row_blocks * rows),
                     [&](Index row) { return input.panel(row); }, pairs, group * pairs.count() / groups,
                     (group + 1) * pairs.count() / groups, epilogue);
   });

@@ -124,18 +124,22 @@ class PackedMatrix {
   std::shared_ptr<const void> owner_;
 };
 
-/// Rounds a row of k floats into one row of an input panel, whose words are `stride` apart.
+/// Words of a row of k values in an input panel.
 template <class Dot>
-void pack_input_row(const float* from, Index k, typename Dot::InputWord* to, Index stride) {
-  if constexpr (Dot::quantised) return Dot::pack_inputs(from, k, to, stride);
-  else {
-    constexpr Index at_once = 64;
-    typename Dot::InputWord words[at_once];
-    for (Index begin = 0; begin < k; begin += at_once * Dot::depth) {
-      const Index count = std::min(at_once * Dot::depth, k - begin);
-      Dot::input_words(from + begin, count, words);
-      for (Index w = 0; w * Dot::depth < count; ++w, to += stride) *to = words[w];
-    }
+constexpr Index input_row_words(Index k) {
+  if constexpr (Dot::quantised) return Dot::input_words(k);
+  else return (k + simd::panel_chunk * Dot::depth - 1) / (simd::panel_chunk * Dot::depth) * simd::panel_chunk;
+}
+
+/// Rounds k floats into row r of an input panel of `rows` rows.
+template <class Dot>
+void pack_input_row(const float* from, Index k, typename Dot::InputWord* panel, Index r, Index rows) {
+  if constexpr (Dot::quantised) {
+    Dot::pack_inputs(from, k, panel + r, rows);
+  } else {
+    constexpr Index values = simd::panel_chunk * Dot::depth;
+    auto* to = panel + r * simd::panel_chunk;
+    for (; k > 0; k -= values, from += values, to += rows * simd::panel_chunk) Dot::input_words(from, std::min(k, values), to);
   }
 }
 
@@ -148,12 +152,12 @@ class PackedInput {
   /// `x` of any rank counts as its rows.
   template <int R>
   explicit PackedInput(TensorView<const float, R> x)
-      : rows_(x.rows()), k_(x.shape.last()), words_(row_words(k_)),
+      : rows_(x.rows()), k_(x.shape.last()), words_(input_row_words<Dot>(k_)),
         storage_(static_cast<std::size_t>(rows_ * words_) * sizeof(Word)) {
     parallel_for((rows_ + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
       const Index begin = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, rows_ - begin);
       Word* panel = static_cast<Word*>(storage_.data()) + begin * words_;
-      for (Index r = 0; r < count; ++r) pack_input_row<Dot>(x.row(begin + r), k_, panel + r, count);
+      for (Index r = 0; r < count; ++r) pack_input_row<Dot>(x.row(begin + r), k_, panel, r, count);
     });
   }
 
@@ -163,11 +167,6 @@ class PackedInput {
   const Word* panel(Index begin) const { return static_cast<const Word*>(storage_.data()) + begin * words_; }
 
  private:
-  static Index row_words(Index k) {
-    if constexpr (Dot::quantised) return Dot::input_words(k);
-    else return (k + Dot::depth - 1) / Dot::depth;
-  }
-
   Index rows_, k_, words_;
   Buffer storage_;
 };

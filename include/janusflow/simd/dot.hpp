@@ -21,13 +21,17 @@ namespace janusflow::simd {
 //   InputWord         what one row of a packed input panel holds for them
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
 //   input_words       rounds a row of floats into words, the last one filled with zeros
-//   step<Rows>        acc[r][j] += input[r] . weight_j  for Rows rows and two weight vectors
+//   step<Rows>        acc[r][j] += input[r * panel_chunk] . weight_j  for Rows rows and two weight vectors
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
 /// Columns that lie side by side in a packed matrix, on every machine alike (so that a file can hold it): whole vectors.
 inline constexpr Index panel_columns = 16;
 static_assert(panel_columns % width == 0);
+
+/// Words of a row that lie together in an input panel of floating policies, which is [words / panel_chunk][rows][panel_chunk]: a row
+/// is packed a cache line at a time, and what one step reads of all rows still lies close together.
+inline constexpr Index panel_chunk = 16;
 
 /// float32: one fused multiply-add a word.
 struct Float32Dot {
@@ -48,7 +52,7 @@ struct Float32Dot {
     const Batch b0 = Batch::load_aligned(first), b1 = Batch::load_aligned(second);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Batch a(input[r]);
+      const Batch a(input[r * panel_chunk]);
       acc[r][0] = multiply_add(a, b0, acc[r][0]);
       acc[r][1] = multiply_add(a, b1, acc[r][1]);
     }
@@ -75,6 +79,8 @@ struct BFloat16Dot {
 #if defined(__AVX512BF16__)
   using InputWord = std::uint32_t;
   static void input_words(const float* values, Index count, std::uint32_t* words) {
+    for (; count >= 32; count -= 32, values += 32, words += 16)
+      _mm512_storeu_si512(words, std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(values + 16), _mm512_loadu_ps(values))));
     for (; count >= 16; count -= 16, values += 16, words += 8)
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(values))));
     for (; count > 0; count -= depth, values += depth) *words++ = weight_word(values, count);
@@ -87,7 +93,7 @@ struct BFloat16Dot {
     const auto b1 = std::bit_cast<__m512bh>(_mm512_load_si512(second));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(input[r])));
+      const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(input[r * panel_chunk])));
       acc[r][0] = _mm512_dpbf16_ps(acc[r][0], a, b0);
       acc[r][1] = _mm512_dpbf16_ps(acc[r][1], a, b1);
     }
@@ -109,7 +115,7 @@ struct BFloat16Dot {
     const Batch low0 = reinterpret<Batch>(w0 << 16), low1 = reinterpret<Batch>(w1 << 16);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Batch a(input[r].low);
+      const Batch a(input[r * panel_chunk].low);
       acc[r][0] = multiply_add(a, low0, acc[r][0]);
       acc[r][1] = multiply_add(a, low1, acc[r][1]);
     }
@@ -117,7 +123,7 @@ struct BFloat16Dot {
     const Batch high0 = reinterpret<Batch>(w0 & upper), high1 = reinterpret<Batch>(w1 & upper);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Batch a(input[r].high);
+      const Batch a(input[r * panel_chunk].high);
       acc[r][0] = multiply_add(a, high0, acc[r][0]);
       acc[r][1] = multiply_add(a, high1, acc[r][1]);
     }

@@ -20,23 +20,33 @@ inline constexpr int tile_rows = (registers - 4) / 2;
 /// Columns of a register tile: two vectors.
 inline constexpr Index tile_columns = 2 * width;
 
-/// tile[r][0, width) = sum_k input[k][r] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The
-/// input panel is [words][Rows], the weights' words are panel_columns apart. Each sum runs over k in order, so an element's value
-/// depends on its row and column alone, not on the tile it was computed in.
+/// Whether a tile's sums begin at zero, or go on from what the tile holds.
+enum class Sums { begin, go_on };
+
+/// tile[r][0, width) (+)= sum_k input[r][k] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The tile
+/// is [Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk] ([words][Rows] for quantised policies, whose sums
+/// always begin), the weights' words are panel_columns apart. Each sum runs over k in order, so an element's value depends on its
+/// row and column alone, not on the tile it was computed in.
 template <class Dot, int Rows>
 void gemm_tile(Index words, const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
-               const typename Dot::WeightWord* second, float* tile) {
+               const typename Dot::WeightWord* second, float* tile, [[maybe_unused]] Sums sums) {
   if constexpr (Dot::quantised) {
     Dot::template tile<Rows>(words, input, first, second, tile);
   } else {
     Batch acc[Rows][2];
+    if (sums == Sums::begin) {
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
-    for (Index k = 0; k < words; ++k) {
+      for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
+    } else {
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        acc[r][0] = Batch::load_aligned(tile + r * tile_columns);
+        acc[r][1] = Batch::load_aligned(tile + r * tile_columns + width);
+      }
+    }
+    for (Index k = 0; k < words; ++k, first += panel_columns, second += panel_columns) {
       Dot::template step<Rows>(acc, input, first, second);
-      input += Rows;
-      first += panel_columns;
-      second += panel_columns;
+      input += 1 + static_cast<Index>(k % panel_chunk == panel_chunk - 1) * ((Rows - 1) * panel_chunk);  // without a branch
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
@@ -48,7 +58,7 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, const typename
 
 template <class Dot>
 using GemmTile = void (*)(Index, const typename Dot::InputWord*, const typename Dot::WeightWord*,
-                          const typename Dot::WeightWord*, float*);
+                          const typename Dot::WeightWord*, float*, Sums);
 
 /// The tile function for 1 to tile_rows rows.
 template <class Dot>
