@@ -10,6 +10,8 @@
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "janusflow/io/image.hpp"
+#include "janusflow/io/load.hpp"
+#include "janusflow/models/siglip.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
 #include "janusflow/pipeline/image_to_text.hpp"
 #include "janusflow/pipeline/model_files.hpp"

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "janusflow/io/autoencoder_config.hpp"
 #include "janusflow/io/safetensors.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"

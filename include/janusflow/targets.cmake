@@ -1,6 +1,7 @@
-# The library's two targets and what they need. The build and the installed package share this file:
+# The library's targets and what they need. The build and the installed package share this file:
 #   janusflow::core       with Eigen, xsimd and OpenMP: enough for the headers of core, simd, flow, ops, nn and autodiff
 #   janusflow::janusflow  with nlohmann_json, PCRE2 (8 bit) and stb too: everything
+#   janusflow::instances  the same, but with the pipelines compiled once, into a library of the project that links it
 # JANUSFLOW_ARCH (such as x86-64-v3) or else JANUSFLOW_NATIVE=ON chooses the instruction set of all that link them.
 include_guard()
 
@@ -58,6 +59,10 @@ function(janusflow_define component include_dir)
     janusflow_define(core "${include_dir}")
     target_link_libraries(janusflow::janusflow INTERFACE janusflow::core nlohmann_json::nlohmann_json janusflow::PCRE2
                                                          janusflow::stb)
+    add_library(janusflow_instances STATIC EXCLUDE_FROM_ALL "${include_dir}/janusflow/instances.cpp") # nothing, unless it is linked
+    add_library(janusflow::instances ALIAS janusflow_instances)
+    target_link_libraries(janusflow_instances PUBLIC janusflow::janusflow)
+    target_compile_definitions(janusflow_instances INTERFACE JANUSFLOW_LINK_INSTANCES)
     return()
   endif()
   target_compile_features(janusflow::core INTERFACE cxx_std_20)
