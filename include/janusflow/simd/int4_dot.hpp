@@ -16,6 +16,7 @@ struct Int4Dot : ByteDot {
   static constexpr const char* name = "q4";
   static constexpr std::int32_t offset = 8;
   static constexpr Index group = 32, group_words = group / depth, pair_words = 1 + 2 * group_words;
+  static constexpr int few = 4;  // rows of a tile that leave registers beside its sums
 
   static constexpr Index weight_words(Index k) { return (k + 2 * group - 1) / (2 * group) * pair_words; }
   static constexpr Index input_words(Index k) { return (k + 2 * group - 1) / (2 * group) * 2 * group_input_words; }
@@ -88,40 +89,60 @@ struct Int4Dot : ByteDot {
   template <int Rows>
   static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
     std::fill_n(out, Rows * 2 * width, 0.0f);
-    const Words low(0x0f0f0f0fu);
-    for (Index k = 0; k < words; k += pair_words) {
-      const Words scales[2] = {Words::load_aligned(first), Words::load_aligned(second)};
-      for (int half = 0; half < 2; ++half) {
-        const InputWord* const head = input;
-        IntegerBatch sum[Rows][2];
-#pragma GCC unroll 16
-        for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(start(head[r]));
-        input += head_words * Rows;
-        for (Index w = 0; w < group_words; ++w, input += 2 * Rows) {
-          first += panel_columns;
-          second += panel_columns;
-          const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
-          multiply<Rows>(sum, input, w0 & low, w1 & low);
-          multiply<Rows>(sum, input + Rows, (w0 >> 4) & low, (w1 >> 4) & low);
+    alignas(64) float sums[Rows * 2 * width];
+    for (Index k = 0; k < words; k += pair_words, first += pair_words * panel_columns, second += pair_words * panel_columns) {
+      const Words scales0 = Words::load_aligned(first), scales1 = Words::load_aligned(second);
+      for (Index half = 0; half < 2; ++half) {
+        const Index begin = (1 + half * group_words) * panel_columns;
+        add_up_group<Rows>(input + head_words * Rows, first + begin, second + begin, sums);
+        const Batch scale0 = group_scale(scales0, half), scale1 = group_scale(scales1, half);
+        for (int r = 0; r < Rows; ++r) {
+          const IntegerBatch row_start(start(input[r]));
+          const Batch row_scale(scale(input[Rows + r]));
+          float* total = out + 2 * r * width;
+          const float* from = sums + 2 * r * width;
+          multiply_add(started(from, row_start), scale0 * row_scale, Batch::load_aligned(total)).store_aligned(total);
+          multiply_add(started(from + width, row_start), scale1 * row_scale, Batch::load_aligned(total + width)).store_aligned(total + width);
         }
-        Batch scale_of_column[2];
-        for (int j = 0; j < 2; ++j)
-          scale_of_column[j] = reinterpret<Batch>(half == 0 ? scales[j] << 16 : scales[j] & Words(0xffff0000u));
-#pragma GCC unroll 16
-        for (int r = 0; r < Rows; ++r)
-          for (int j = 0; j < 2; ++j) {
-            float* total = out + (2 * r + j) * width;
-            const Batch scale = scale_of_column[j] * Batch(ByteDot::scale(head[Rows + r]));
-            multiply_add(to_float(sum[r][j]), scale, Batch::load_aligned(total)).store_aligned(total);
-          }
+        input += group_input_words * Rows;
       }
-      first += panel_columns;
-      second += panel_columns;
     }
   }
 
  private:
+  /// The integer sums of a group.
+  template <int Rows>
+  static void add_up_group(const InputWord* input, const WeightWord* first, const WeightWord* second, float* sums) {
+    const Words low(0x0f0f0f0fu);
+    if constexpr (Rows <= few) {
+      Batch sum[Rows][2];
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = Batch(0.0f);
+      for (Index w = 0; w < group_words; ++w, input += 2 * Rows, first += panel_columns, second += panel_columns) {
+        const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
+        multiply<Rows>(sum, input, w0 & low, w1 & low);
+        multiply<Rows>(sum, input + Rows, (w0 >> 4) & low, (w1 >> 4) & low);
+      }
+      store(sum, sums);
+    } else {  // the sums leave no registers to make bytes in
+      alignas(64) WeightWord bytes0[2 * group_words * panel_columns], bytes1[2 * group_words * panel_columns];
+      for (Index w = 0; w < group_words; ++w) {
+        const Words w0 = Words::load_aligned(first + w * panel_columns), w1 = Words::load_aligned(second + w * panel_columns);
+        (w0 & low).store_aligned(bytes0 + 2 * w * panel_columns);
+        (w1 & low).store_aligned(bytes1 + 2 * w * panel_columns);
+        ((w0 >> 4) & low).store_aligned(bytes0 + (2 * w + 1) * panel_columns);
+        ((w1 >> 4) & low).store_aligned(bytes1 + (2 * w + 1) * panel_columns);
+      }
+      add_up<Rows>(2 * group_words, input, bytes0, bytes1, sums);
+    }
+  }
+
   static constexpr Index group_input_words = head_words + group / 4;
+
+  /// The scales of the first or second of two groups.
+  static Batch group_scale(Words pairs, Index half) {
+    return reinterpret<Batch>(half == 0 ? pairs << 16 : pairs & Words(0xffff0000u));
+  }
 
   /// Values [begin, begin + group) of k, with zeros past the end.
   static std::array<float, static_cast<std::size_t>(group)> whole_group(const float* values, Index begin, Index k) {
