@@ -90,7 +90,7 @@ inline TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer, const st
       std::int32_t id = -1;
       const auto parsed = std::from_chars(key.data(), key.data() + key.size(), id);
       require(parsed.ec == std::errc() && parsed.ptr == key.data() + key.size() && id >= 0,
-              object.name("added_tokens_decoder"), " has ", Json(key), " for an id");
+              object.name("added_tokens_decoder"), " has ", Json(key).dump(), " for an id");
       tokens.emplace(id, read_settings_token(value, object.name("added_tokens_decoder")));
     }
     for (auto& [id, token] : tokens) tokenizer.add_token(std::move(token));

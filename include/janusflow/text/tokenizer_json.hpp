@@ -61,7 +61,7 @@ class TokenizerJsonReader {
   std::int32_t token_id(const Json& value, const std::string& token) const {
     const bool fits = value.is_number_unsigned() && value.get<std::uint64_t>() <= std::uint64_t{max_token_id};
     if (!fits)
-      fail(name_, ": the token ", Json(token), " has the id ", value, "; ids are integers from 0 to ", max_token_id);
+      fail(name_, ": the token ", Json(token).dump(), " has the id ", value.dump(), "; ids are integers from 0 to ", max_token_id);
     return value.get<std::int32_t>();
   }
 
@@ -87,7 +87,7 @@ class TokenizerJsonReader {
     for (const auto& [token, value] : vocab.items()) {
       const std::int32_t id = token_id(value, token);
       if (!bpe.add_token(token, id)) {
-        fail(name_, ": the tokens ", Json(*bpe.id_to_token(id)), " and ", Json(token), " have the same id ", id);
+        fail(name_, ": the tokens ", Json(*bpe.id_to_token(id)).dump(), " and ", Json(token).dump(), " have the same id ", id);
       }
     }
     for (const Json& merge : merges) read_merge(merge, bpe);
@@ -123,14 +123,14 @@ class TokenizerJsonReader {
       require(!content.empty(), object.name("content"), " must not be empty");
       require(object.has("id"), object.name("id"), " is missing");
       const std::int32_t id = token_id(object.json().at("id"), content);
-      require(!result_.vocabulary.added.find(content), name_, ": the added token ", Json(content), " is there twice");
+      if (result_.vocabulary.added.find(content)) fail(name_, ": the added token ", Json(content).dump(), " is there twice");
       std::int32_t given = -1;
       try {
         given = result_.vocabulary.add(std::move(token));
       } catch (const Error& error) {
         fail(name_, ": ", error.what());
       }
-      require(given == id, name_, ": the added token ", Json(content), " has the id ", id,
+      require(given == id, name_, ": the added token ", Json(content).dump(), " has the id ", id,
               ", but its place in the vocabulary is ", given);
     }
   }
@@ -171,7 +171,7 @@ class TokenizerJsonReader {
         {"Contiguous", SplitBehavior::contiguous}};
     const auto name = step.get<std::string>("behavior");
     const auto behavior = std::ranges::find(behaviors, name, [](const auto& entry) { return entry.first; });
-    require(behavior != std::end(behaviors), step.name("behavior"), " is ", Json(name), ", which is not known");
+    require(behavior != std::end(behaviors), step.name("behavior"), " is ", Json(name).dump(), ", which is not known");
     const auto pattern = step.object("pattern");
     require(pattern.json().size() == 1, step.name("pattern"), " must be one of {\"Regex\": ...} and {\"String\": ...}");
     const bool literal = pattern.has("String");
