@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 
+#include "janusflow/autodiff/parameters.hpp"
 #include "janusflow/io/checkpoint.hpp"
 #include "janusflow/nn/parameters.hpp"
 #include "janusflow/nn/visit.hpp"
@@ -43,6 +44,13 @@ template <int R>
 void fill(Tensor<float, R>& tensor, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
   raw.require_shape(tensor.shape().extents);
   raw.copy_to(tensor.data());
+}
+
+/// Master weights lie as they are published.
+template <class T, int R>
+void fill(Parameter<T, R>& parameter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  raw.require_shape(parameter.shape().extents, R == 2 || R == 4 ? Ones::ignored : Ones::count);
+  raw.copy_to(parameter.numbers().data());
 }
 
 /// The table stays in the file's map where its rows can be read as they lie.

@@ -58,7 +58,8 @@ auto conv2d_backward_input(const Shape<4>& shape, const W& filter, ConvGeometry 
     const Index last = kernel - 1;
     if (geometry.stride == 1 && std::max({geometry.top, geometry.left, geometry.bottom, geometry.right}) <= last) {
       PackedFilter<simd::Float32Dot> turned(in, out, kernel);
-      turned.pack(std::as_const(detail::turned_filter(weight)).view());
+      const Tensor<T, 4> weights = detail::turned_filter(weight);
+      turned.pack(weights.view());
       return conv2d(dy, turned, {}, {1, last - geometry.top, last - geometry.left, last - geometry.bottom, last - geometry.right});
     }
   }

@@ -7,6 +7,7 @@
 
 #include "janusflow/ops/linear.hpp"
 #include "janusflow/ops/norms.hpp"
+#include "janusflow/simd/outer_tile.hpp"
 
 namespace janusflow {
 
@@ -30,7 +31,7 @@ class StackedRows {
 /// Rows that are summed over at a time in a product of transposes: both packed inputs then stay in the second-level cache.
 inline constexpr Index outer_rows = 1024;
 
-/// Columns [N] of rows [begin, end) of dy as the rows of a product's input: panels [end - begin][tile_rows], the last one narrower.
+/// Columns [N] of rows [begin, end) of dy as the left side of a product of a transpose: panels [end - begin][tile_rows], the last one narrower.
 inline Tensor<float, 1> pack_transposed(TensorView<const float, 2> dy, Index begin, Index end) {
   const Index columns = dy.shape[1], depth = end - begin;
   Tensor<float, 1> packed(Shape{columns * depth});
@@ -65,7 +66,7 @@ void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepa
       for (Index pair = group * pairs.count() / groups; pair < (group + 1) * pairs.count() / groups; ++pair)
         for (Index p = block * 16; p < std::min(panels, (block + 1) * 16); ++p) {
           const Index first = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, outputs - first);
-          simd::gemm_tile_for<Dot>(count)(depth, left.data() + first * depth, pairs.first(pair), pairs.second(pair), tile);
+          simd::outer_tile_for(count)(depth, left.data() + first * depth, pairs.first(pair, 0), pairs.second(pair, 0), tile);
           for (Index r = 0; r < count; ++r)
             for (Index half = 0; half < 2; ++half) {
               const Index column = (2 * pair + half) * simd::width;

@@ -66,16 +66,18 @@ inline std::vector<std::pair<Index, Index>> independent_runs(const std::vector<A
   return runs;
 }
 
-/// The product of an input of `rows` rows (panels of tile_rows at panel(row), `words` deep) with the first `columns` columns of a
-/// packed matrix, on this thread: store(row, column, lanes, vector).
-template <class Panel, class Store>
-void product_here(Index rows, Index words, Index columns, Panel&& panel, const PackedMatrix<simd::Float32Dot>& weight, Store&& store) {
+/// The product of an input of `rows` rows (panels of tile_rows at panel(row), `depth` deep; `transposed`: as outer_tile has them) with
+/// the first `columns` columns of a packed matrix, on this thread: store(row, column, lanes, vector).
+template <bool transposed, class Panel, class Store>
+void product_here(Index rows, Index depth, Index columns, Panel&& panel, const PackedMatrix<simd::Float32Dot>& weight, Store&& store) {
   alignas(64) float tile[simd::tile_rows * simd::tile_columns];
   const PanelPairs<simd::Float32Dot> pairs{weight};
   for (Index pair = 0; pair * simd::tile_columns < columns; ++pair)
     for (Index row = 0; row < rows; row += simd::tile_rows) {
       const Index count = std::min<Index>(simd::tile_rows, rows - row);
-      simd::gemm_tile_for<simd::Float32Dot>(count)(words, panel(row), pairs.first(pair), pairs.second(pair), tile);
+      const auto *first = pairs.first(pair, 0), *second = pairs.second(pair, 0);
+      if constexpr (transposed) simd::outer_tile_for(count)(depth, panel(row), first, second, tile);
+      else simd::gemm_tile_for<simd::Float32Dot>(count)(depth, panel(row), first, second, tile, simd::Sums::begin);
       for (Index r = 0; r < count; ++r)
         for (Index half = 0; half < 2; ++half) {
           const Index column = (2 * pair + half) * simd::width;
@@ -89,9 +91,10 @@ void product_here(Index rows, Index words, Index columns, Panel&& panel, const P
 /// Rows [rows, depth] as input panels in `packed`.
 template <class Row>
 void pack_panels(Index rows, Index depth, Row&& row, float* packed) {
+  const Index words = input_row_words<simd::Float32Dot>(depth);
   for (Index r = 0; r < rows; ++r) {
     const Index first = r / simd::tile_rows * simd::tile_rows, count = std::min<Index>(simd::tile_rows, rows - first);
-    pack_input_row<simd::Float32Dot>(row(r), depth, packed + first * depth + (r - first), count);
+    pack_input_row<simd::Float32Dot>(row(r), depth, packed + first * words, r - first, count);
   }
 }
 
@@ -110,7 +113,7 @@ class AttentionBackward {
         padded_((piece.keys() + simd::width - 1) / simd::width * simd::width),
         weights_(Shape{std::min(piece.queries(), at_once), padded_}),
         slopes_(weights_.shape()),
-        packed_(Shape{std::max(weights_.size(), std::max(piece.keys(), at_once) * std::max(dim, at_once))}) {
+        packed_(Shape{std::max(at_once, piece.keys()) * at_once + at_once * input_row_words<Dot>(std::max(piece.keys(), dim))}) {
     keys_.pack_rows([&](Index s) { return k.row(piece.row(s)) + column; });
     values_.pack_rows([&](Index s) { return v.row(piece.row(s)) + column; });
     key_columns_.pack_columns([&](Index s) { return k.row(piece.row(s)) + column; });
@@ -127,7 +130,8 @@ class AttentionBackward {
       for (Index r = 0; r < count; ++r) softmax_slopes(piece_.seen(begin + r), seen, scale, &weights_(r, 0), &slopes_(r, 0));
       // dq = slopes . k, dk += slopesT . q, dv += weightsT . dy
       pack_panels(count, seen, [&](Index r) { return &slopes_(r, 0); }, packed_.data());
-      product_here(count, seen, dim_, [&](Index r) { return packed_.data() + r * seen; }, key_columns_,
+      const Index words = input_row_words<Dot>(seen);
+      product_here<false>(count, seen, dim_, [&](Index r) { return packed_.data() + r * words; }, key_columns_,
                    [&](Index r, Index c, Index lanes, simd::Batch x) { simd::store(x, dq.row(first + r) + head + c, lanes); });
       add_transposed(slopes_, count, seen, q, first, head, dk, kv);
       add_transposed(weights_, count, seen, dy, first, head, dv, kv);
@@ -140,7 +144,8 @@ class AttentionBackward {
   template <class Row>
   void multiply(Index rows, Index depth, Index columns, Row&& row, const PackedMatrix<Dot>& weight, Tensor<float, 2>& out) {
     pack_panels(rows, depth, row, packed_.data());
-    product_here(rows, depth, columns, [&](Index r) { return packed_.data() + r * depth; }, weight,
+    const Index words = input_row_words<Dot>(depth);
+    product_here<false>(rows, depth, columns, [&](Index r) { return packed_.data() + r * words; }, weight,
                  [&](Index r, Index c, Index lanes, simd::Batch x) { simd::store(x, &out(r, c), lanes); });
   }
 
@@ -165,7 +170,7 @@ class AttentionBackward {
       const Index count = std::min<Index>(simd::tile_rows, keys - s);
       for (Index r = 0; r < rows; ++r) std::copy_n(&m(r, s), count, packed_.data() + s * rows + r * count);
     }
-    product_here(keys, rows, dim_, [&](Index s) { return packed_.data() + s * rows; }, right,
+    product_here<true>(keys, rows, dim_, [&](Index s) { return packed_.data() + s * rows; }, right,
                  [&](Index s, Index c, Index lanes, simd::Batch sum) {
                    float* at = to.row(piece_.row(s)) + kv + c;
                    simd::store(simd::load(at, lanes) + sum, at, lanes);
@@ -238,7 +243,7 @@ auto segmented_attention(const Q& query, const K& key, const V& value, Index hea
       PackedMatrix<Dot> keys(piece.keys(), dim), values(dim, piece.keys());
       keys.pack_rows([&](Index s) { return k.row(piece.row(s)) + column; });
       values.pack_columns([&](Index s) { return v.row(piece.row(s)) + column; });
-      detail::AttentionScratch<Dot> scratch(dim, keys.words());
+      detail::AttentionScratch<Dot> scratch(dim);
       for (Index head = column * group; head < (column + dim) * group; head += dim)
         for (Index begin = 0; begin < piece.queries(); begin += simd::tile_rows)
           detail::attend_tile<Dot>(
