@@ -8,6 +8,7 @@
 #endif
 
 #include "io_testing.hpp"
+#include "janusflow/train/run_lock.hpp"
 #include "janusflow/train/training_log.hpp"
 #include "janusflow/train/training_state.hpp"
 
@@ -118,11 +119,22 @@ TEST_CASE("the last checkpoints are kept, by number") {
   CHECK(names_in(folder.path() / "checkpoints") == std::vector<std::string>{"step-1000000000.safetensors", "step-999999999.safetensors"});
   folder.write("checkpoints/step-000000005.safetensors.tmp-1-0", "half of one");
   const CheckpointDirectory again(folder.path() / "checkpoints", 2);
+  again.remove_leftovers();
   CHECK(names_in(folder.path() / "checkpoints").size() == 2);
   CHECK(*again.latest() == checkpoints.file(1'000'000'000));
 }
 
 #if defined(__unix__)
+TEST_CASE("two runs do not work in one directory") {
+  const Folder folder;
+  {
+    const RunLock lock(folder.path());
+    CHECK(error_of([&] { RunLock second(folder.path()); }) == folder.path().string() + " is in use by another run");
+  }
+  CHECK_NOTHROW(RunLock(folder.path()));
+  CHECK(contains(error_of([&] { RunLock lock(folder / "nowhere"); }), "cannot write " + (folder / "nowhere/lock").string()));
+}
+
 TEST_CASE("a disk that is full leaves the last checkpoint as it was") {
   const Folder folder;
   const CheckpointDirectory checkpoints(folder.path() / "checkpoints", 1);

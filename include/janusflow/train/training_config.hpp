@@ -15,6 +15,7 @@ namespace janusflow {
 struct LossSettings {
   double ar = 1, rf = 1, repa = 1;    // next token, rectified flow, representation alignment
   Index repa_layer = 6;               // the block of the language model whose states are aligned, counted from 1
+  Index repa_width = 2048;            // of the hidden layers of the head that aligns them
   bool logit_normal = true;           // else times are uniform
   double time_mean = 0, time_deviation = 1;  // of the logit
 };
@@ -22,6 +23,8 @@ struct LossSettings {
 /// What a run is made of. Paths are relative to the config file's directory.
 struct TrainingConfig {
   std::filesystem::path model, vae, manifest, output, cache;
+  bool from_scratch = false;  // of the model only the settings are read, its weights are drawn from the seed
+  bool recompute = false;     // keep only what goes into each block, and compute the block again on the way back: less memory
   std::uint64_t seed = 0;
   LossSettings losses;
   OptimizerSettings optimizer;
@@ -41,7 +44,7 @@ struct TrainingConfig {
   }
 
   static TrainingConfig from_json(const JsonObject& json, const std::filesystem::path& directory) {
-    json.require_known({"model", "vae", "manifest", "output", "cache", "seed", "losses", "optimizer", "muon", "prompt_dropout",
+    json.require_known({"model", "vae", "manifest", "output", "cache", "from_scratch", "recompute", "seed", "losses", "optimizer", "muon", "prompt_dropout",
                         "noise_levels", "pack_length", "checkpoints", "log", "stages"});
     TrainingConfig config;
     const auto path = [&](const char* key) {
@@ -54,6 +57,8 @@ struct TrainingConfig {
     config.manifest = path("manifest");
     config.output = path("output");
     config.cache = json.has("cache") ? path("cache") : config.output / "cache";
+    config.from_scratch = json.get("from_scratch", config.from_scratch);
+    config.recompute = json.get("recompute", config.recompute);
     config.seed = static_cast<std::uint64_t>(json.integer("seed", 0, Index{1} << 62, 0));
     config.prompt_dropout = json.number("prompt_dropout", 0, 1, config.prompt_dropout);
     config.noise_levels = json.integer("noise_levels", 1, 1000, config.noise_levels);
@@ -70,8 +75,9 @@ struct TrainingConfig {
   /// What decides the numbers of a run, every setting spelled out: a checkpoint of a run with another one cannot go on. Where files
   /// lie, and how often they are written, is no part of it.
   Json to_json() const {
-    Json json{{"seed", seed}, {"prompt_dropout", prompt_dropout}, {"noise_levels", noise_levels}, {"pack_length", pack_length}};
+    Json json{{"from_scratch", from_scratch}, {"seed", seed}, {"prompt_dropout", prompt_dropout}, {"noise_levels", noise_levels}, {"pack_length", pack_length}};
     json["losses"] = {{"ar", losses.ar}, {"rf", losses.rf}, {"repa", losses.repa}, {"repa_layer", losses.repa_layer},
+                      {"repa_width", losses.repa_width},
                       {"times", losses.logit_normal ? "logit_normal" : "uniform"}, {"time_mean", losses.time_mean},
                       {"time_deviation", losses.time_deviation}};
     const AdamWSettings& adamw = optimizer.adamw;
@@ -85,11 +91,12 @@ struct TrainingConfig {
 
  private:
   void read_losses(const JsonObject& json) {
-    json.require_known({"ar", "rf", "repa", "repa_layer", "times", "time_mean", "time_deviation"});
+    json.require_known({"ar", "rf", "repa", "repa_layer", "repa_width", "times", "time_mean", "time_deviation"});
     losses.ar = json.number("ar", 0, 1e6, losses.ar);
     losses.rf = json.number("rf", 0, 1e6, losses.rf);
     losses.repa = json.number("repa", 0, 1e6, losses.repa);
     losses.repa_layer = json.integer("repa_layer", 1, 1000, losses.repa_layer);
+    losses.repa_width = json.integer("repa_width", 1, max_extent, losses.repa_width);
     const auto times = json.get<std::string>("times", "logit_normal");
     require(times == "logit_normal" || times == "uniform", json.name("times"), " must be \"logit_normal\" or \"uniform\", not \"", times, '"');
     losses.logit_normal = times == "logit_normal";

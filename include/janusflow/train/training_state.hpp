@@ -108,13 +108,18 @@ inline TrainingProgress load_training_state(const std::filesystem::path& path, s
 /// A run's checkpoints: files of a directory, named by the steps done, of which the last few are kept.
 class CheckpointDirectory {
  public:
-  /// Makes the directory where there is none, and removes what a run that was killed while it wrote has left.
+  /// Makes the directory where there is none.
   CheckpointDirectory(std::filesystem::path path, Index keep) : path_(std::move(path)), keep_(keep) {
     std::error_code error;
     std::filesystem::create_directories(path_, error);
     require(!error, "cannot make the directory ", path_.string(), ": ", error.message());
+  }
+
+  /// Removes what a run that was killed while it wrote has left. No other run may be at work there.
+  void remove_leftovers() const {
+    std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(path_))
-      if (entry.path().filename().string().find(".safetensors.tmp-") != std::string::npos) std::filesystem::remove(entry.path(), error);
+      if (entry.path().filename().string().find(".safetensors.tmp-") != std::string::npos) std::filesystem::remove(entry.path(), ignored);
   }
 
   std::filesystem::path file(Index total_steps) const {

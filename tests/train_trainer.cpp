@@ -1,0 +1,224 @@
+// The trainer on a tiny model: it learns, goes on bit for bit, keeps what is frozen, and refuses in one sentence.
+#include <doctest/doctest.h>
+
+#include "training_testing.hpp"
+
+using namespace janusflow;
+using namespace janusflow::test;
+using io_testing::contains;
+using io_testing::error_of;
+
+namespace {
+
+const TinyRun& tiny() {
+  static const TinyRun run;
+  return run;
+}
+
+/// Stops after so many steps.
+TrainerObserver stop_after(Index steps) {
+  TrainerObserver observer;
+  observer.step = [steps](const StepReport& report) { return report.total_steps != steps; };
+  return observer;
+}
+
+std::vector<float> undisturbed() {
+  static const std::vector<float> weights = [] {
+    Trainer trainer(tiny().read(tiny().config("undisturbed")));
+    CHECK(trainer.run());
+    CHECK(trainer.finished());
+    return weights_of(trainer);
+  }();
+  return weights;
+}
+
+}  // namespace
+
+TEST_CASE("times are spread as the settings say") {
+  CHECK(normal_quantile(0.5) == doctest::Approx(0).epsilon(1e-12));
+  CHECK(normal_quantile(0.975) == doctest::Approx(1.959963984540054));
+  CHECK(time_of(0.5, {}) == doctest::Approx(0.5));
+  CHECK(time_of(0.8413447460685429, {}) == doctest::Approx(1 / (1 + std::exp(-1.0))));
+  LossSettings uniform;
+  uniform.logit_normal = false;
+  CHECK(time_of(0.3, uniform) == 0.3);
+  CHECK(time_of(0.0, {}) >= 0);
+}
+
+TEST_CASE("a run that is stopped and goes on ends where an undisturbed one does, on any number of threads") {
+  const int before = num_threads();
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    const std::string output = "stopped" + std::to_string(threads);
+    const Json config = tiny().config(output);
+    Index steps = 0;
+    {
+      Trainer trainer(tiny().read(config), stop_after(2));
+      CHECK(!trainer.resume());
+      CHECK(!trainer.run());
+      steps = trainer.progress().total_steps;
+    }
+    CHECK(steps == 2);
+    {
+      Trainer trainer(tiny().read(config), stop_after(4));  // the end of a stage
+      REQUIRE(trainer.resume());
+      CHECK(trainer.progress().step == 2);
+      CHECK(!trainer.run());
+    }
+    {
+      Trainer trainer(tiny().read(config), stop_after(9));
+      REQUIRE(trainer.resume());
+      CHECK(!trainer.run());
+    }
+    Trainer trainer(tiny().read(config));
+    REQUIRE(trainer.resume());
+    CHECK(trainer.progress().stage == 2);
+    CHECK(trainer.run());
+    CHECK(weights_of(trainer) == undisturbed());
+    CHECK(trainer.log().rows().back().step == 12);
+    CHECK(std::filesystem::exists(tiny().folder().path() / output / "curves.png"));
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("what a stage freezes keeps its bytes; what it trains moves") {
+  std::map<std::string, std::vector<float>> before;
+  const auto remember = [&](const Trainer& trainer) {
+    for (const TrainedTensor& tensor : trainer.tensors()) before[tensor.name].assign(tensor.value.begin(), tensor.value.end());
+  };
+  const Json config = tiny().config("frozen");
+  Trainer trainer(tiny().read(config));
+  const auto tower = [](const std::string& name) { return name.starts_with("vision_und_enc_model."); };
+  const auto language = [](const std::string& name) { return name.starts_with("language_model."); };
+  for (const char* stage : {"adaptation", "pretraining", "finetuning"}) {
+    CAPTURE(stage);
+    remember(trainer);
+    REQUIRE(trainer.run(stage));
+    int moved = 0, kept = 0;
+    for (const TrainedTensor& tensor : trainer.tensors()) {
+      CAPTURE(tensor.name);
+      const bool frozen = tensor.name.find(".attn_pool.") != std::string::npos || (tower(tensor.name) && stage != std::string("finetuning")) ||
+                          (language(tensor.name) && stage == std::string("adaptation"));
+      const bool equal = std::equal(tensor.value.begin(), tensor.value.end(), before[tensor.name].begin());
+      CHECK(equal == frozen);
+      ++(equal ? kept : moved);
+    }
+    CHECK(moved > 10);
+    CHECK(kept > 0);
+  }
+  CHECK(trainer.finished());
+  CHECK(contains(error_of([&] { trainer.run("adaptation"); }), "stage adaptation is done already"));
+}
+
+TEST_CASE("it learns: four colours by name, and the losses fall") {
+  Json config = tiny().config("learns", 60);
+  config["stages"] = Json::array({config["stages"][1]});
+  config["stages"][0]["learning_rate"] = 3e-3;
+  Trainer trainer(tiny().read(config));
+  REQUIRE(trainer.run());
+  const auto& rows = trainer.log().rows();
+  REQUIRE(rows.size() == 30);
+  const auto mean = [&](double LogRow::*loss, std::size_t begin) {
+    double sum = 0;
+    for (std::size_t i = begin; i < begin + 5; ++i) sum += rows[i].*loss / 5;
+    return sum;
+  };
+  CHECK(mean(&LogRow::ar, 25) < 0.5 * mean(&LogRow::ar, 0));
+  CHECK(mean(&LogRow::rf, 25) < mean(&LogRow::rf, 0));
+  CHECK(mean(&LogRow::repa, 25) < mean(&LogRow::repa, 0));
+  for (const LogRow& row : rows) CHECK(row.samples == 6 * row.step);
+}
+
+TEST_CASE("blocks that are computed again on the way back change no bit") {
+  Json config = tiny().config("recompute");
+  config["recompute"] = true;
+  Trainer trainer(tiny().read(config));
+  REQUIRE(trainer.run());
+  CHECK(weights_of(trainer) == undisturbed());
+}
+
+TEST_CASE("a run from scratch draws its weights from the seed") {
+  Json config = tiny().config("scratch", 1);
+  config["from_scratch"] = true;
+  const Trainer a(tiny().read(config)), b(tiny().read(config));
+  CHECK(weights_of(a) == weights_of(b));
+  config["seed"] = 4;
+  CHECK(weights_of(Trainer(tiny().read(config))) != weights_of(a));
+  for (const float x : weights_of(a)) REQUIRE(std::abs(x) <= 1);
+}
+
+TEST_CASE("what is published has every tensor, averaged, and the autoencoder") {
+  Trainer trainer(tiny().read(tiny().config("published")), stop_after(6));
+  trainer.run();
+  const auto directory = tiny().folder().path() / "published/model";
+  trainer.publish(directory, Dtype::f32);
+  const auto config = read_config<JanusFlowConfig>(directory / "config.json");
+  JanusFlow<Layout> layout(config);
+  const Checkpoint checkpoint(directory);
+  const auto difference = compare(checkpoint, expected_tensors(layout));
+  CHECK(difference.missing.empty());
+  CHECK(difference.unknown.empty());
+  CHECK(difference.misshapen.empty());
+  const std::string key = "vision_gen_dec_aligner.weight", frozen = "vision_und_enc_model.vision_tower.norm.weight";
+  for (const TrainedTensor& tensor : trainer.tensors()) {
+    if (tensor.name != key && tensor.name != frozen) continue;
+    std::vector<float> written(tensor.value.size());
+    checkpoint.at(tensor.name).copy_to(written.data());
+    CHECK(std::equal(written.begin(), written.end(), tensor.value.begin()) == (tensor.name == frozen));  // the average lags behind
+  }
+  CHECK(weights_hash(Checkpoint(directory / "vae")) == weights_hash(Checkpoint(tiny().model().vae())));
+  CHECK(std::filesystem::exists(directory / "tokenizer.json"));
+}
+
+TEST_CASE("what does not fit together is refused in one sentence") {
+  struct Case {
+    const char *patch, *sentence;
+  };
+  const Case cases[] = {
+      {R"({"model": "nowhere"})", "nowhere/config.json: no such file"},
+      {R"({"vae": "nowhere"})", "nowhere/config.json: no such file"},
+      {R"({"manifest": "nowhere.jsonl"})", "nowhere.jsonl: no such file"},
+      {R"({"losses": {"repa_layer": 3}})", "losses.repa_layer is 3, the language model has 2 layers"},
+      {R"({"muon": {"matrices": ["*.mpl.*"]}})", "muon.matrices: \"*.mpl.*\" matches no parameter of the model"},
+      {R"({"stages": [{"preset": 2, "trains": ["vision_gen.*"]}]})", "train.json: stages[0].trains: \"vision_gen.*\" matches no parameter"},
+      {R"({"manifest": "pictures.jsonl"})", "train.json: stages[1].mix asks for text samples, and "},
+  };
+  tiny().folder().write("pictures.jsonl", R"({"task": "generation", "prompt": "x", "picture": "0.png"})" "\n"
+                                          R"({"task": "understanding", "picture": "0.png", "caption": "red"})" "\n");
+  for (const Case& c : cases) {
+    CAPTURE(c.patch);
+    Json json = tiny().config("refused");
+    json.merge_patch(parse_json(c.patch, "patch"));
+    const std::string sentence = error_of([&] { Trainer trainer(tiny().read(json)); });
+    CAPTURE(sentence);
+    CHECK(contains(sentence, c.sentence));
+  }
+  Json json = tiny().config("refused");
+  json["pack_length"] = 60;  // a generation sample needs 2 x 37 tokens beside its prompt
+  CHECK(contains(error_of([&] { Trainer(tiny().read(json)).run(); }), "tokens, 60 are allowed"));
+  tiny().folder().write("damaged.png", "\x89PNG\r\n\x1a\nno more");
+  tiny().folder().write("damaged.jsonl", R"({"task": "generation", "prompt": "x", "picture": "damaged.png"})" "\n");
+  json = tiny().config("refused");
+  json["manifest"] = "damaged.jsonl";
+  json["stages"] = {{{"preset", 2}, {"steps", 1}, {"mix", {{"generation", 1}}}}};
+  CHECK(contains(error_of([&] { Trainer(tiny().read(json)).run(); }), "damaged.png is cut off"));
+  CHECK(contains(error_of([&] { Trainer(tiny().read(tiny().config("refused"))).run("pretrainig"); }), "the config has no stage pretrainig"));
+  CHECK(contains(error_of([&] { Trainer(tiny().read(tiny().config("refused"))).run("finetuning"); }),
+                 "stage finetuning comes behind adaptation, which is not done yet"));
+  undisturbed();
+  json = tiny().config("undisturbed");
+  json["stages"][0]["learning_rate"] = 1;
+  CHECK(contains(error_of([&] { Trainer(tiny().read(json)).resume(); }), "another config: stages[0].learning_rate is 1.0, not 0.002"));
+}
+
+TEST_CASE("a number that is not finite stops the run and names its tensor") {
+  Json json = tiny().config("overflow");
+  json["stages"] = Json::array({json["stages"][1]});
+  json["stages"][0]["learning_rate"] = 100;
+  json["stages"][0]["rates"] = {{"*", 1000}};
+  json["optimizer"] = {{"clip", 0}};
+  const std::string sentence = error_of([&] { Trainer(tiny().read(json)).run(); });
+  CAPTURE(sentence);
+  CHECK(contains(sentence, "stage pretraining, step "));
+  CHECK(contains(sentence, "holds NaN or infinity"));
+}
