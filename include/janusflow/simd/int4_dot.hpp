@@ -89,7 +89,7 @@ struct Int4Dot : ByteDot {
   template <int Rows>
   static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
     std::fill_n(out, Rows * 2 * width, 0.0f);
-    alignas(64) float sums[Rows * 2 * width];
+    alignas(64) std::int32_t sums[Rows * 2 * width];
     for (Index k = 0; k < words; k += pair_words, first += pair_words * panel_columns, second += pair_words * panel_columns) {
       const Words scales0 = Words::load_aligned(first), scales1 = Words::load_aligned(second);
       for (Index half = 0; half < 2; ++half) {
@@ -100,7 +100,7 @@ struct Int4Dot : ByteDot {
           const IntegerBatch row_start(start(input[r]));
           const Batch row_scale(scale(input[Rows + r]));
           float* total = out + 2 * r * width;
-          const float* from = sums + 2 * r * width;
+          const std::int32_t* from = sums + 2 * r * width;
           multiply_add(started(from, row_start), scale0 * row_scale, Batch::load_aligned(total)).store_aligned(total);
           multiply_add(started(from + width, row_start), scale1 * row_scale, Batch::load_aligned(total + width)).store_aligned(total + width);
         }
@@ -112,12 +112,12 @@ struct Int4Dot : ByteDot {
  private:
   /// The integer sums of a group.
   template <int Rows>
-  static void add_up_group(const InputWord* input, const WeightWord* first, const WeightWord* second, float* sums) {
+  static void add_up_group(const InputWord* input, const WeightWord* first, const WeightWord* second, std::int32_t* sums) {
     const Words low(0x0f0f0f0fu);
     if constexpr (Rows <= few) {
-      Batch sum[Rows][2];
+      IntegerBatch sum[Rows][2];
 #pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = Batch(0.0f);
+      for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
       for (Index w = 0; w < group_words; ++w, input += 2 * Rows, first += panel_columns, second += panel_columns) {
         const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
         multiply<Rows>(sum, input, w0 & low, w1 & low);

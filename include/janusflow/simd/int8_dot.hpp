@@ -30,17 +30,16 @@ struct ByteDot {
   }
   /// sum[r][j] += the four bytes of weight j . the four bytes of input[r], lane by lane.
   template <int Rows>
-  [[gnu::always_inline]] static void multiply(Batch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
+  [[gnu::always_inline]] static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
+      const IntegerBatch x(static_cast<std::int32_t>(input[r]));
 #if defined(__AVX512VNNI__)
-      const __m512i x = _mm512_set1_epi32(static_cast<int>(input[r]));
-      sum[r][0] = _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum[r][0]), first, x));
-      sum[r][1] = _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum[r][1]), second, x));
+      sum[r][0] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][0], first, x));
+      sum[r][1] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][1], second, x));
 #else
-      const __m256i x = _mm256_set1_epi32(static_cast<int>(input[r]));
-      sum[r][0] = _mm256_castsi256_ps(_mm256_dpbusd_avx_epi32(_mm256_castps_si256(sum[r][0]), first, x));
-      sum[r][1] = _mm256_castsi256_ps(_mm256_dpbusd_avx_epi32(_mm256_castps_si256(sum[r][1]), second, x));
+      sum[r][0] = IntegerBatch(_mm256_dpbusd_avx_epi32(sum[r][0], first, x));
+      sum[r][1] = IntegerBatch(_mm256_dpbusd_avx_epi32(sum[r][1], second, x));
 #endif
     }
   }
@@ -52,14 +51,14 @@ struct ByteDot {
 
   static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
   template <int Rows>
-  [[gnu::always_inline]] static void multiply(Batch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
+  [[gnu::always_inline]] static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
     accumulate<Rows, 0>(sum, input, first);
     accumulate<Rows, 1>(sum, input, second);
   }
 
  private:
   template <int Rows, int Half>
-  [[gnu::always_inline]] static void accumulate(Batch (&sum)[Rows][2], const InputWord* input, Words weight) {
+  [[gnu::always_inline]] static void accumulate(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words weight) {
 #if defined(__AVX512BW__)
     const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
@@ -101,17 +100,17 @@ struct ByteDot {
   /// The integer sums of `words` words, put down as they are: [Rows][2 width]. Not inlined, since they take all the registers.
   template <int Rows>
   [[gnu::noinline]] static void add_up(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second,
-                                       float* sums) {
-    Batch sum[Rows][2];
+                                       std::int32_t* sums) {
+    IntegerBatch sum[Rows][2];
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = Batch(0.0f);
+    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
     for (Index k = 0; k < words; ++k, input += Rows, first += panel_columns, second += panel_columns)
       multiply<Rows>(sum, input, Words::load_aligned(first), Words::load_aligned(second));
     store(sum, sums);
   }
   template <int Rows>
-  static void store(const Batch (&sum)[Rows][2], float* sums) {
+  static void store(const IntegerBatch (&sum)[Rows][2], std::int32_t* sums) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       sum[r][0].store_aligned(sums + 2 * r * width);
@@ -119,8 +118,8 @@ struct ByteDot {
     }
   }
   /// Sums that were put down, with what their row started from, as floats.
-  static Batch started(const float* sums, IntegerBatch start) {
-    return to_float(reinterpret<IntegerBatch>(Batch::load_aligned(sums)) + start);
+  static Batch started(const std::int32_t* sums, IntegerBatch start) {
+    return to_float(IntegerBatch::load_aligned(sums) + start);
   }
 
   /// The head of a row of inputs: two words, `stride` apart.
@@ -204,13 +203,15 @@ struct Int8Dot : ByteDot {
 
   template <int Rows>
   static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
-    add_up<Rows>(words - 1, input + head_words * Rows, first + panel_columns, second + panel_columns, out);
+    alignas(64) std::int32_t sums[Rows * 2 * width];
+    add_up<Rows>(words - 1, input + head_words * Rows, first + panel_columns, second + panel_columns, sums);
     const Batch scale0 = reinterpret<Batch>(Words::load_aligned(first)), scale1 = reinterpret<Batch>(Words::load_aligned(second));
-    for (int r = 0; r < Rows; ++r, out += 2 * width) {
+    for (int r = 0; r < Rows; ++r) {
       const IntegerBatch row_start(start(input[r]));
       const Batch row_scale(scale(input[Rows + r]));
-      (started(out, row_start) * (scale0 * row_scale)).store_aligned(out);
-      (started(out + width, row_start) * (scale1 * row_scale)).store_aligned(out + width);
+      const Index at = 2 * r * width;
+      (started(sums + at, row_start) * (scale0 * row_scale)).store_aligned(out + at);
+      (started(sums + at + width, row_start) * (scale1 * row_scale)).store_aligned(out + at + width);
     }
   }
 
