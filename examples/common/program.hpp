@@ -25,6 +25,16 @@ namespace examples {
 
 using namespace janusflow;
 
+/// An option whose line in --help shows `value` for what it takes and, behind the text, the default.
+template <class T>
+CLI::Option* add_option(CLI::App& cli, const std::string& names, T& target, const std::string& value, const std::string& text) {
+  CLI::Option* added = cli.add_option(names, target)->option_text(value);
+  if (added->get_items_expected_max() == 1) added->take_last();  // given twice, as people do who append to a command
+  const std::string preset = added->get_default_str();
+  const bool shown = !preset.empty() && preset != "\"\"" && preset != "[]" && preset != "{}";
+  return added->description(shown ? text + " [" + preset + "]" : text);
+}
+
 /// The frame of a program: options are added to `cli`, then run() does the work.
 class Program {
  public:
@@ -36,19 +46,14 @@ class Program {
     cli.get_formatter()->column_width(34);
     cli.set_version_flag("--version", std::string("janusflow ") + version);
     option("-t,--threads", threads_, "N", "threads, the processor's physical cores unless given")->check(CLI::Range(1, 1024));
-    option("--precision", precision_, "auto|f32|bf16|int8", "of the products; auto is what the weights are stored in")
-        ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+    option("--precision", precision_, "auto|f32|bf16|int8|q4", "of the products; auto is what the weights are stored in")
+        ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "q4"}));
     cli.add_flag("--json", json_, "print one JSON object: settings, results, seconds by stage, peak memory in bytes");
   }
 
-  /// An option whose line in --help shows `value` for what it takes and, behind the text, the default.
   template <class T>
   CLI::Option* option(const std::string& names, T& target, const std::string& value, const std::string& text) {
-    CLI::Option* added = cli.add_option(names, target)->option_text(value);
-    if (added->get_items_expected_max() == 1) added->take_last();  // given twice, as people do who append to a command
-    const std::string preset = added->get_default_str();
-    const bool shown = !preset.empty() && preset != "\"\"" && preset != "[]" && preset != "{}";
-    return added->description(shown ? text + " [" + preset + "]" : text);
+    return add_option(cli, names, target, value, text);
   }
 
   bool json() const { return json_; }

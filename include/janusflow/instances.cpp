@@ -13,13 +13,16 @@ template std::vector<std::string> known_keys<Layout>(const AutoencoderKLConfig&)
 template class Autoencoder<Float32>;
 template class Autoencoder<BFloat16>;
 template class Autoencoder<Int8>;
+template class Autoencoder<Int4>;
 
 template class ImageToText<Float32>;
 template class ImageToText<BFloat16>;
 template class ImageToText<Int8>;
+template class ImageToText<Int4>;
 
 template class TextToImage<Float32>;
 template class TextToImage<BFloat16>;
 template class TextToImage<Int8>;
+template class TextToImage<Int4>;
 
 }  // namespace janusflow

@@ -36,6 +36,7 @@
 #include "janusflow/io/json.hpp"
 #include "janusflow/io/llama_config.hpp"
 #include "janusflow/io/load.hpp"
+#include "janusflow/io/packed_tensors.hpp"
 #include "janusflow/io/picture_format.hpp"
 #include "janusflow/io/preprocess.hpp"
 #include "janusflow/io/random_checkpoint.hpp"

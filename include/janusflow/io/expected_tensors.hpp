@@ -43,6 +43,7 @@ inline CheckpointDifference compare(const Checkpoint& checkpoint, const std::map
       if (!tensor.key.ends_with(".rotary_emb.inv_freq")) difference.unknown.push_back(tensor.key);
       continue;
     }
+    if (is_packed(tensor) && packed_fits(tensor, *found->second)) continue;
     try {
       tensor.require_shape(*found->second, Ones::ignored);
     } catch (const Error& error) {

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "janusflow/autodiff/parameters.hpp"
-#include "janusflow/io/checkpoint.hpp"
+#include "janusflow/io/packed_tensors.hpp"
 #include "janusflow/nn/parameters.hpp"
 #include "janusflow/nn/visit.hpp"
 
@@ -17,6 +17,7 @@ namespace detail {
 /// float.
 template <class Dot>
 void fill(PackedMatrix<Dot>& matrix, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  if (is_packed(raw)) return adopt(matrices_of(matrix), raw);
   const Shape shape{matrix.out_features(), matrix.in_features()};
   raw.require_shape(shape.extents, Ones::ignored);
   using Value = std::conditional_t<Dot::quantised, float, typename Dot::Value>;
@@ -31,6 +32,7 @@ void fill(PackedMatrix<Dot>& matrix, const RawTensor& raw, const std::shared_ptr
 template <class Filter>
   requires requires(Filter& filter, TensorView<const float, 4> weight) { filter.pack(weight); }
 void fill(Filter& filter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
+  if (is_packed(raw)) return adopt(matrices_of(filter), raw);
   const auto weight = raw.to_tensor<float>(filter.shape(), Ones::ignored);
   filter.pack(TensorView<const float, 4>(weight));
 }
@@ -82,7 +84,8 @@ inline std::string old_attention_key(std::string key) {
 }
 
 /// Fills every parameter of `module` from the tensor of its key, prefix + name (or that key's old name). Throws Error
-/// naming the key when a tensor is missing, has another shape or type than the module's, or holds NaN or infinity.
+/// naming the key when a tensor is missing, has another shape or type than the module's, or holds NaN or infinity. Matrices that lie
+/// packed (io/packed_tensors.hpp) stay where they are.
 template <class M>
 void load(M& module, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& prefix = "") {
   for_each_parameter(
@@ -93,7 +96,7 @@ void load(M& module, const std::shared_ptr<const Checkpoint>& checkpoint, const 
         checkpoint->prepare(raw);
         require(all_finite(raw), raw.name(), " holds NaN or infinity");
         detail::fill(parameter, raw, checkpoint);
-        checkpoint->release(raw);
+        if (!is_packed(raw)) checkpoint->release(raw);
       },
       prefix);
 }
@@ -105,6 +108,42 @@ std::vector<std::string> parameter_keys(M& module, const std::string& prefix = "
   for_each_parameter(
       module, [&](const std::string& key, auto&) { keys.push_back(key); }, prefix);
   return keys;
+}
+
+/// Entries for write_safetensors: the parameters of `module`, laid out by a policy and not filled, from a checkpoint as it is
+/// published; matrices and filters packed, each when it is written, so that one is in memory at a time, all else as it lies.
+/// `module` must live until then. Throws Error as load does, then or now, and where the checkpoint is packed already.
+template <class M>
+std::vector<SafetensorsEntry> packed_entries(M& module, const std::shared_ptr<const Checkpoint>& checkpoint) {
+  std::vector<SafetensorsEntry> entries;
+  for_each_parameter(module, [&](const std::string& key, auto& parameter) {
+    const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
+    const RawTensor& raw = old ? *old : checkpoint->at(key);
+    require(!is_packed(raw), raw.name(), " is packed already: convert the published checkpoint");
+    SafetensorsEntry entry{key, raw.dtype, raw.shape, [&raw, checkpoint](const SafetensorsEntry::Sink& put) {
+                             require(all_finite(raw), raw.name(), " holds NaN or infinity");
+                             put(raw.bytes);
+                             checkpoint->release(raw);
+                           }};
+    if constexpr (requires { detail::matrices_of(parameter); }) {
+      const auto matrices = detail::matrices_of(parameter);
+      using Dot = typename std::remove_pointer_t<typename decltype(matrices)::value_type>::Policy;
+      entry.dtype = PackedForm<Dot>::dtype;
+      entry.shape = packed_shape<Dot>(matrices[0]->out_features(), matrices[0]->in_features(), std::ssize(matrices));
+      entry.alignment = 64;
+      entry.write = [&raw, &parameter, checkpoint](const SafetensorsEntry::Sink& put) {
+        require(all_finite(raw), raw.name(), " holds NaN or infinity");
+        detail::fill(parameter, raw, checkpoint);
+        for (auto* matrix : detail::matrices_of(parameter)) {
+          put(std::as_bytes(matrix->storage()));
+          *matrix = {matrix->out_features(), matrix->in_features()};
+        }
+        checkpoint->release(raw);
+      };
+    }
+    entries.push_back(std::move(entry));
+  });
+  return entries;
 }
 
 }  // namespace janusflow

@@ -146,6 +146,7 @@ struct SafetensorsEntry {
   Dtype dtype = Dtype::f32;
   std::vector<Index> shape;
   std::function<void(const Sink&)> write;
+  std::size_t alignment = 1;  // of its place in the file; that of its elements is kept anyway
 };
 
 /// An entry that writes the numbers of `view` (which must live until they are written) as they are, or float rounded to
@@ -173,8 +174,8 @@ SafetensorsEntry safetensors_entry(std::string key, TensorView<T, R> view,
       }};
 }
 
-/// Writes a safetensors file, atomically. Tensors lie in the order given, those with wider elements first (as the
-/// official writer does it, so that every tensor is aligned); `metadata` goes under __metadata__ ("format": "pt" is
+/// Writes a safetensors file, atomically. Tensors lie in the order given, those of a stricter alignment first (as the
+/// official writer does it with wider elements, so that every tensor is aligned); `metadata` goes under __metadata__ ("format": "pt" is
 /// what transformers looks for). Throws Error for a key given twice, a callback that hands over too many or too few
 /// bytes, and whatever AtomicFile throws.
 inline void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> entries,
@@ -184,8 +185,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
   };
   std::vector<const SafetensorsEntry*> order;
   for (const SafetensorsEntry& entry : entries) order.push_back(&entry);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto* a, const auto* b) { return dtype_size(a->dtype) > dtype_size(b->dtype); });
+  const auto alignment = [](const SafetensorsEntry* entry) { return std::max(entry->alignment, dtype_size(entry->dtype)); };
+  std::stable_sort(order.begin(), order.end(), [&](const auto* a, const auto* b) { return alignment(a) > alignment(b); });
 
   std::string header = "{";
   std::uint64_t offset = 0;
@@ -205,7 +206,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     fail("cannot write ", path.string(), ": a key or the metadata is not valid UTF-8");
   }
   header += '}';
-  header.append((8 - header.size() % 8) % 8, ' ');  // the data begins 8-byte aligned
+  const std::size_t strictest = order.empty() ? 8 : std::max<std::size_t>(8, alignment(order.front()));
+  header.append((strictest - (8 + header.size()) % strictest) % strictest, ' ');  // the data begins aligned
   require(header.size() <= SafetensorsFile::max_header, "cannot write ", path.string(), ": the header is too long");
 
   write_atomically(path, [&](AtomicFile& file) {

@@ -10,7 +10,7 @@
 #include "janusflow/ops/depthwise_conv2d.hpp"
 #include "janusflow/ops/embedding.hpp"
 #include "janusflow/ops/linear.hpp"
-#include "janusflow/simd/int8_dot.hpp"
+#include "janusflow/simd/int4_dot.hpp"
 
 namespace janusflow {
 
@@ -48,6 +48,12 @@ struct Packed {
 /// convolutions and the parts that models mark with Precise stay in bfloat16.
 struct Int8 : BFloat16 {
   using Matrix = PackedMatrix<simd::Int8Dot>;
+  using Precise = BFloat16;
+};
+
+/// The same with 4-bit weights (simd/int4_dot.hpp) in those layers: for answers, which wait for the weights to be read.
+struct Int4 : BFloat16 {
+  using Matrix = PackedMatrix<simd::Int4Dot>;
   using Precise = BFloat16;
 };
 

@@ -13,5 +13,6 @@ struct Packed;
 using Float32 = Packed<simd::Float32Dot>;
 using BFloat16 = Packed<simd::BFloat16Dot>;
 struct Int8;
+struct Int4;
 
 }  // namespace janusflow

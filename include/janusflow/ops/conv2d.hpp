@@ -33,6 +33,7 @@ class PackedFilter {
   Shape<4> shape() const { return {{out_channels(), in_, kernel_, kernel_}}; }
   bool filled() const { return matrix_.filled(); }
   const PackedMatrix<Dot>& matrix() const { return matrix_; }
+  PackedMatrix<Dot>& matrix() { return matrix_; }
 
   /// Fills from `weight` [out, in, kernel, kernel].
   void pack(TensorView<const float, 4> weight) {
@@ -173,6 +174,9 @@ class UpsampleFilter {
   bool filled() const { return phases_[3].filled(); }
   /// The filter of output pixels (2i + row, 2j + column).
   const PackedFilter<Dot>& phase(Index row, Index column) const { return phases_[static_cast<std::size_t>(2 * row + column)]; }
+
+  /// All four, by row, then by column.
+  std::array<PackedFilter<Dot>, 4>& phases() { return phases_; }
 
   /// Fills from `weight` [out, in, 3, 3].
   void pack(TensorView<const float, 4> weight) {

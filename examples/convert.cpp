@@ -1,0 +1,118 @@
+// Writes a checkpoint's weights rounded and packed, so that they are used where the file is mapped.
+#include "common/paths.hpp"
+#include "common/precision.hpp"
+#include "common/program.hpp"
+#include "common/progress.hpp"
+#include "janusflow/pipeline/model_files.hpp"
+
+#include "janusflow/io/load.hpp"
+#include "janusflow/models/autoencoder_kl.hpp"
+#include "janusflow/models/janusflow.hpp"
+
+using namespace examples;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A directory being written beside its final name; destroyed without commit, it leaves nothing behind.
+class NewDirectory {
+ public:
+  explicit NewDirectory(const fs::path& path) : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(getpid())) {
+    std::error_code error;
+    require(!fs::exists(fs::symlink_status(path_, error)), path_.string(), " is there already");
+    fs::create_directory(temporary_, error);
+    require(!error, "cannot write ", temporary_.string(), ": ", error.message());
+  }
+  NewDirectory(const NewDirectory&) = delete;
+  NewDirectory& operator=(const NewDirectory&) = delete;
+  ~NewDirectory() {
+    std::error_code ignored;
+    if (!committed_) fs::remove_all(temporary_, ignored);
+  }
+
+  const fs::path& path() const { return temporary_; }
+  void commit() {
+    std::error_code error;
+    fs::rename(temporary_, path_, error);
+    require(!error, "cannot write ", path_.string(), ": ", error.message());
+    committed_ = true;
+  }
+
+ private:
+  fs::path path_, temporary_;
+  bool committed_ = false;
+};
+
+/// Copies a directory's files but its weights: configs, tokenizer, licence.
+void copy_other_files(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(from, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool weights = name.ends_with(".safetensors") || name.ends_with(".index.json") || name.ends_with(".bin") || name.ends_with(".pt");
+    if (!entry.is_regular_file() || weights) continue;
+    fs::copy_file(entry.path(), to / name, error);
+    require(!error, "cannot copy ", entry.path().string(), ": ", error.message());
+  }
+  require(!error, "cannot read ", from.string(), ": ", error.message());
+}
+
+/// Wraps the entries' writing in progress, and in Ctrl-C.
+void write_entries(const fs::path& path, std::vector<SafetensorsEntry> entries, const std::string& precision, Progress& progress) {
+  const auto total = static_cast<double>(entries.size());
+  double done = 0;
+  for (SafetensorsEntry& entry : entries)
+    entry.write = [&, write = std::move(entry.write)](const SafetensorsEntry::Sink& put) {
+      InterruptGuard::throw_if_requested();
+      write(put);
+      progress.show(++done / total, "writing " + path.filename().string());
+    };
+  progress.start();
+  write_safetensors(path, entries, {{"format", "pt"}, {packed_precision_key, precision}});
+}
+
+template <class P>
+void convert(const ModelFiles& files, const fs::path& vae, const fs::path& to, const std::string& precision) {
+  Progress progress;
+  JanusFlow<P> model(files.config);
+  write_entries(to / "model.safetensors", packed_entries(model, files.checkpoint), precision, progress);
+  copy_other_files(files.directory, to);
+  if (vae.empty()) return;
+  const AutoencoderFiles vae_files = AutoencoderFiles::open(vae);
+  AutoencoderEncoder<typename P::Precise> encoder(vae_files.config);
+  AutoencoderDecoder<typename P::Precise> decoder(vae_files.config);
+  auto entries = packed_entries(encoder, vae_files.checkpoint);
+  for (SafetensorsEntry& entry : packed_entries(decoder, vae_files.checkpoint)) entries.push_back(std::move(entry));
+  std::error_code error;
+  fs::create_directory(to / "vae", error);
+  require(!error, "cannot write ", (to / "vae").string(), ": ", error.message());
+  write_entries(to / "vae" / "diffusion_pytorch_model.safetensors", std::move(entries), precision, progress);
+  copy_other_files(vae, to / "vae");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program("convert", "Writes a model's weights rounded and packed, to be used from the file's map without a copy.");
+  std::string model = default_model(), vae, output;
+  program.option("-m,--model", model, "DIR", "the model's directory, as it is published");
+  program.option("--vae", vae, "DIR", "the VAE's directory (vae in the model's, where it is, unless given); goes to vae in the new one");
+  program.option("-o,--output", output, "DIR", "the new directory")->required();
+  return program.run(argc, argv, [&] {
+    require_model(model);
+    std::error_code error;
+    if (vae.empty() && fs::is_directory(fs::path(model) / "vae", error)) vae = (fs::path(model) / "vae").string();
+    const std::string precision = program.precision() == "auto" ? "int8" : program.precision();
+    require(precision != "f32", "float32 is not packed: convert to bf16, int8 or q4");
+    const ModelFiles files = ModelFiles::open(model);
+    NewDirectory directory(output);
+    if (precision == "q4") convert<Int4>(files, vae, directory.path(), precision);
+    else if (precision == "int8") convert<Int8>(files, vae, directory.path(), precision);
+    else convert<BFloat16>(files, vae, directory.path(), precision);
+    directory.commit();
+    std::uintmax_t bytes = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(output))
+      if (entry.is_regular_file()) bytes += entry.file_size();
+    program.report.update({{"output", output}, {"precision", precision}, {"bytes", bytes}});
+    if (!program.json()) std::cout << output << ": " << precision << ", " << bytes << " bytes\n";
+  });
+}
