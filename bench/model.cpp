@@ -1,8 +1,14 @@
 // model: seconds, FLOP/s and memory of JanusFlow's parts at full size, on random weights made in memory.
 #include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <random>
 
+#include "janusflow/io/load.hpp"
+#include "janusflow/io/random_checkpoint.hpp"
 #include "janusflow/models/autoencoder_kl.hpp"
 #include "janusflow/models/janusflow.hpp"
 #include "janusflow/nn/random_weights.hpp"
@@ -19,8 +25,12 @@ struct Settings {
   Index prompt = 30, tokens = 600;
   std::string output = "md";
 
-  bool wants(const std::string& part) const { return parts.empty() ? part != "picture" : std::ranges::find(parts, part) != parts.end(); }
+  bool wants(const std::string& part) const {
+    return parts.empty() ? part != "picture" && part != "load" : std::ranges::find(parts, part) != parts.end();
+  }
 };
+
+const std::vector<std::string> part_names{"gemm", "picture_step", "picture", "vae_decode", "siglip", "prefill", "decode", "load"};
 
 struct Sizes {
   JanusFlowConfig model;
@@ -50,11 +60,45 @@ Sizes sizes_of(const std::string& name) {
   return s;
 }
 
+/// FLOP/s and bytes/s at most; memory's are measured again beside whatever is compared with them, for a shared machine's change.
+struct Peaks {
+  std::map<std::string, double> flops{{"f32", bench::peak_flops<simd::Float32Dot>()},
+                                      {"bf16", bench::peak_flops<simd::BFloat16Dot>()},
+                                      {"int8", bench::peak_flops<simd::Int8Dot>()}};
+  double read = 0;
+
+  void measure_read() {
+    read = std::max(read, bench::read_bandwidth(bench::bandwidth_block()));
+    BufferPool::instance().release();
+  }
+};
+
+enum class Work { flop, bytes };
+
 struct Result {
   std::string name, precision, detail;
   double seconds = 0;
-  double work = 0;      // FLOP or bytes
-  double of_peak = 0;   // of the peak for that kind of work
+  double work = 0;  // 0 where nobody counted
+  Work kind = Work::flop;
+  double peak_memory = 0;  // of the part, weights included
+
+  double of_peak(const Peaks& peaks) const { return work / seconds / (kind == Work::bytes ? peaks.read : peaks.flops.at(precision)); }
+};
+
+/// Lets peak_memory() begin again from what the process holds now (Linux).
+void forget_peak_memory() {
+  BufferPool::instance().release();
+  std::ofstream("/proc/self/clear_refs") << 5;
+}
+
+/// A file that is removed at the end.
+struct TemporaryFile {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / concat("janusflow_bench_", std::random_device()(), ".safetensors");
+
+  ~TemporaryFile() {
+    std::error_code error;
+    std::filesystem::remove(path, error);
+  }
 };
 
 double median(std::vector<double> seconds) {
@@ -79,16 +123,18 @@ double measure(int repeat, F&& f) {
 constexpr double step_flop = 3.003e12, decode_flop = 1.406e12, siglip_flop = 0.381e12, prefill_flop = 1.516e12;
 
 template <class P>
-std::vector<Result> run(const Settings& settings, double peak, double bandwidth) {
+std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   const Sizes sizes = sizes_of(settings.config);
   const JanusFlowConfig& c = sizes.model;
   const bool full = settings.config == "1.3b";
   using Matrix = typename P::Matrix;
   const std::string precision = Matrix::Policy::name;
   std::vector<Result> results;
-  const auto flop_result = [&](std::string name, std::string detail, double seconds, double flop) {
-    results.push_back({std::move(name), precision, std::move(detail), seconds, flop, flop / seconds / peak});
+  const auto result = [&](std::string name, std::string detail, double seconds, double work, Work kind = Work::flop) {
+    results.push_back({std::move(name), precision, std::move(detail), seconds, work, kind, static_cast<double>(peak_memory())});
+    forget_peak_memory();
   };
+  forget_peak_memory();
   const auto filled = [](Shape<3> shape) {
     Tensor<float, 3> x(shape);
     for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i % 257) / 128.0f - 1.0f;
@@ -101,16 +147,17 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
       detail::randomize(weight, detail::RandomPool(1), 1);
       const auto x = filled({{1, m, k}});
       const double seconds = measure(5 * settings.repeat, [&] { linear(x, weight); });
-      flop_result("gemm", concat(m, "x", n, "x", k), seconds, 2.0 * static_cast<double>(m * n * k));
+      result("gemm", concat(m, "x", n, "x", k), seconds, 2.0 * static_cast<double>(m * n * k));
     }
 
   if (settings.wants("vae_decode")) {
     AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
     randomize(decoder, 3);
     Tensor<float, 4> z(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
+    forget_peak_memory();
+    const auto before = static_cast<double>(peak_memory());
     const double seconds = measure(settings.repeat, [&] { decoder(z); });
-    flop_result("vae_decode", "", seconds, full ? decode_flop : 0);
-    BufferPool::instance().release();
+    result("vae_decode", concat("+ ", std::lround((static_cast<double>(peak_memory()) - before) / 1e6), " MB"), seconds, full ? decode_flop : 0);
   }
 
   if (settings.wants("siglip")) {
@@ -118,8 +165,24 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
     randomize(tower, 4);
     const Index side = c.vision_und_enc.image_size;
     Tensor<float, 4> pixels(Shape{Index{1}, side, side, Index{3}}, 0.1f);
-    flop_result("siglip", "", measure(settings.repeat, [&] { tower(pixels); }), full ? siglip_flop : 0);
-    BufferPool::instance().release();
+    result("siglip", "", measure(settings.repeat, [&] { tower(pixels); }), full ? siglip_flop : 0);
+  }
+
+  if (settings.wants("load")) {
+    const TemporaryFile file;
+    double bytes = 0;
+    {
+      LlamaForCausalLM<Layout> layout(c.language);
+      write_safetensors(file.path, random_entries(layout, 1, Dtype::bf16), {});
+      bytes = static_cast<double>(std::filesystem::file_size(file.path));
+    }
+    forget_peak_memory();
+    peaks.measure_read();
+    const double seconds = measure(settings.repeat, [&] {
+      LlamaForCausalLM<P> language(c.language);
+      janusflow::load(language, std::make_shared<const Checkpoint>(file.path));
+    });
+    result("load", concat(std::lround(bytes / 1e6), " MB of bf16"), seconds, full ? bytes : 0, Work::bytes);
   }
 
   if (!settings.wants("picture_step") && !settings.wants("picture") && !settings.wants("prefill") && !settings.wants("decode"))
@@ -132,7 +195,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
       const SequenceContext start{&cache, 0, 0};
       language.model(filled({{1, settings.tokens, c.language.hidden_size}}), {&start, 1}, Remember::yes);
     });
-    flop_result("prefill", concat(settings.tokens, " tokens"), seconds,
+    result("prefill", concat(settings.tokens, " tokens"), seconds,
                 full ? prefill_flop * static_cast<double>(settings.tokens) / 600 : 0);
   }
   if (settings.wants("decode")) {
@@ -140,6 +203,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
     KeyValueCache cache = language.model.new_cache();
     const SequenceContext start{&cache, 0, 0};
     language.model(filled({{1, 32, c.language.hidden_size}}), {&start, 1}, Remember::yes);
+    peaks.measure_read();
     const double seconds = measure(8 * settings.repeat, [&] {
       const SequenceContext here{&cache, cache.length(), cache.length()};
       language.lm_head(language.model(filled({{1, 1, c.language.hidden_size}}), {&here, 1}, Remember::yes));
@@ -149,7 +213,8 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
       if constexpr (requires { parameter.panels(); })
         bytes += static_cast<double>(parameter.out_features() * parameter.words()) * sizeof(*parameter.panel(0));
     });
-    results.push_back({"decode", precision, concat(1 / seconds, " tokens/s"), seconds, bytes, bytes / seconds / bandwidth});
+    peaks.measure_read();
+    result("decode", concat(1 / seconds, " tokens/s"), seconds, full ? bytes : 0, Work::bytes);
   }
   if (settings.wants("picture_step") || settings.wants("picture")) {
     VelocityHead<typename P::Precise> head(c);
@@ -163,7 +228,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
     const std::array<SequenceContext, 2> rows{{{&cache, settings.prompt, settings.prompt}, {&cache, 1, settings.prompt}}};
     const auto step = [&] { velocity(language.model, head, z, time, picture_of, rows); };
     if (settings.wants("picture_step"))
-      flop_result("picture_step", "two guided rows", measure(settings.repeat, step), full ? step_flop : 0);
+      result("picture_step", "two guided rows", measure(settings.repeat, step), full ? step_flop : 0);
     if (settings.wants("picture")) {
       AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
       randomize(decoder, 3);
@@ -171,7 +236,7 @@ std::vector<Result> run(const Settings& settings, double peak, double bandwidth)
       for (int i = 0; i < settings.steps; ++i) step();
       BufferPool::instance().release();
       decoder(z);
-      flop_result("picture", concat(settings.steps, " steps"), watch.seconds(), full ? settings.steps * step_flop + decode_flop : 0);
+      result("picture", concat(settings.steps, " steps"), watch.seconds(), full ? settings.steps * step_flop + decode_flop : 0);
     }
   }
   return results;
@@ -191,8 +256,8 @@ int main(int argc, char** argv) try {
   CLI::App app{"Measures JanusFlow's parts on random weights made in memory."};
   app.add_option("--config", settings.config, "sizes")->check(CLI::IsMember({"1.3b", "emoji"}))->capture_default_str();
   app.add_option("--precision", settings.precisions, "f32, bf16, int8, or several")->check(CLI::IsMember({"f32", "bf16", "int8"}))->delimiter(',')->capture_default_str();
-  app.add_option("--only", settings.parts, "parts to measure; all but the whole picture unless given")
-      ->check(CLI::IsMember({"gemm", "picture_step", "picture", "vae_decode", "siglip", "prefill", "decode"}))
+  app.add_option("--only", settings.parts, "parts to measure; unless given all but the whole picture and load, which writes a checkpoint")
+      ->check(CLI::IsMember(part_names))
       ->delimiter(',');
   app.add_option("-t,--threads", settings.threads, "threads")->capture_default_str();
   app.add_option("--repeat", settings.repeat, "the median of so many runs")->check(CLI::Range(1, 1000))->capture_default_str();
@@ -203,39 +268,40 @@ int main(int argc, char** argv) try {
   CLI11_PARSE(app, argc, argv);
   set_num_threads(settings.threads);
 
-  const double f32 = bench::peak_flops<simd::Float32Dot>(), bf16 = bench::peak_flops<simd::BFloat16Dot>();
-  const double int8 = bench::peak_flops<simd::Int8Dot>();
-  const double bandwidth = bench::read_bandwidth();
-  BufferPool::instance().release();
-  nlohmann::json rows = nlohmann::json::array();
-  for (const std::string& precision : settings.precisions) {
-    const auto results = precision == "f32"    ? run<Float32>(settings, f32, bandwidth)
-                         : precision == "bf16" ? run<BFloat16>(settings, bf16, bandwidth)
-                                               : run<Int8>(settings, int8, bandwidth);
-    for (const Result& r : results)
-      rows.push_back({{"name", r.name}, {"precision", r.precision}, {"detail", r.detail}, {"threads", settings.threads},
-                      {"seconds", r.seconds}, {"of_peak", r.of_peak}, {"peak_rss_MB", static_cast<double>(peak_memory()) / 1e6}});
-    BufferPool::instance().release();
-  }
-  const nlohmann::json report{{"machine", machine_name()},
-                              {"peak", {{"f32", f32 / 1e9}, {"bf16", bf16 / 1e9}, {"int8", int8 / 1e9}, {"read_GBps", bandwidth / 1e9}}},
-                              {"results", rows}};
+  Peaks peaks;
+  peaks.measure_read();
+  std::vector<Result> results;
+  for (const std::string& precision : settings.precisions)
+    std::ranges::move(precision == "f32"    ? run<Float32>(settings, peaks)
+                      : precision == "bf16" ? run<BFloat16>(settings, peaks)
+                                            : run<Int8>(settings, peaks),
+                      std::back_inserter(results));
   if (settings.output == "json") {
+    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+    for (const Result& r : results)
+      rows.push_back({{"name", r.name}, {"precision", r.precision}, {"threads", settings.threads}, {"seconds", r.seconds},
+                      {"of_peak", r.of_peak(peaks)}, {"peak_rss_MB", r.peak_memory / 1e6}});
+    const nlohmann::ordered_json report{{"machine", machine_name()},
+                                        {"peak",
+                                         {{"f32", peaks.flops["f32"] / 1e9},
+                                          {"bf16", peaks.flops["bf16"] / 1e9},
+                                          {"int8", peaks.flops["int8"] / 1e9},
+                                          {"read_GBps", peaks.read / 1e9}}},
+                                        {"results", rows}};
     std::cout << report.dump(1) << '\n';
-  } else {
-    const bool md = settings.output == "md";
-    const std::string separator = md ? " | " : ",", edge = md ? "| " : "";
-    if (md)
-      std::cout << report["machine"].get<std::string>() << ", " << settings.threads << " threads; peak f32 " << f32 / 1e9 << ", bf16 "
-                << bf16 / 1e9 << ", int8 " << int8 / 1e9 << " GFLOP/s, read " << bandwidth / 1e9 << " GB/s\n\n";
-    std::cout << edge << "name" << separator << "precision" << separator << "detail" << separator << "seconds" << separator
-              << "of_peak" << separator << "peak_rss_MB\n";
-    if (md) std::cout << "|---|---|---|---|---|---|\n";
-    for (const auto& r : rows)
-      std::cout << edge << r["name"].get<std::string>() << separator << r["precision"].get<std::string>() << separator
-                << r["detail"].get<std::string>() << separator << r["seconds"] << separator << r["of_peak"] << separator
-                << r["peak_rss_MB"] << '\n';
+    return 0;
   }
+  const bool md = settings.output == "md";
+  const std::string separator = md ? " | " : ",", edge = md ? "| " : "", end = md ? " |\n" : "\n";
+  if (md)
+    std::cout << machine_name() << ", " << settings.threads << " threads; peaks: f32 " << peaks.flops["f32"] / 1e9 << ", bf16 "
+              << peaks.flops["bf16"] / 1e9 << ", int8 " << peaks.flops["int8"] / 1e9 << " GFLOP/s, read " << peaks.read / 1e9 << " GB/s\n\n";
+  std::cout << edge << "name" << separator << "precision" << separator << "threads" << separator << "seconds" << separator << "of_peak"
+            << separator << "peak_rss_MB" << separator << "detail" << end;
+  if (md) std::cout << "|---|---|---|---|---|---|---|\n";
+  for (const Result& r : results)
+    std::cout << edge << r.name << separator << r.precision << separator << settings.threads << separator << r.seconds << separator
+              << r.of_peak(peaks) << separator << std::lround(r.peak_memory / 1e6) << separator << r.detail << end;
 } catch (const std::exception& error) {
   std::cerr << "model: " << error.what() << '\n';
   return 1;

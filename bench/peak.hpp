@@ -63,25 +63,43 @@ double peak_flops() {
   return best;
 }
 
-/// Bytes/s that all threads together read from a block far larger than the caches, one stream a thread.
-inline double read_bandwidth() {
-  constexpr Index floats = Index{1} << 28;  // 1 GiB
-  Tensor<float, 1> block(Shape{floats}, 1.0f);
-  double best = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    const Stopwatch watch;
-    const Index share = floats / num_threads();
-    parallel_for(num_threads(), [&](Index thread) {
-      const float* from = block.data() + thread * share;
-      simd::Batch sums[8];
-      for (auto& sum : sums) sum = simd::Batch(0.0f);
-      for (Index i = 0; i + 8 * simd::width <= share; i += 8 * simd::width)
-        for (Index j = 0; j < 8; ++j) sums[j] += simd::Batch::load_aligned(from + i + j * simd::width);
-      for (auto& sum : sums) opaque(sum);
-    });
-    best = std::max(best, static_cast<double>(floats) * sizeof(float) / watch.seconds());
-  }
-  return best;
+/// Seconds in which all threads together read `block` once: each its share, as `Streams` sequences side by side, asking for cache
+/// lines `ahead` bytes before they are used (0: never).
+template <int Streams>
+double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
+  constexpr Index stride = 4 * simd::width;
+  const Index part = block.size() / (num_threads() * Streams) / stride * stride;
+  const Stopwatch watch;
+  parallel_for(num_threads(), [&](Index thread) {
+    const float* from = block.data() + thread * Streams * part;
+    simd::Batch sums[Streams][4];
+    for (auto& stream : sums)
+      for (auto& sum : stream) sum = simd::Batch(0.0f);
+    for (Index i = 0; i < part; i += stride)
+      for (Index s = 0; s < Streams; ++s)
+        for (Index j = 0; j < 4; ++j) {
+          const float* p = from + s * part + i + j * simd::width;
+          if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead, 0, 0);  // no need to stay in the caches
+          sums[s][j] += simd::Batch::load_aligned(p);
+        }
+    for (auto& stream : sums)
+      for (auto& sum : stream) opaque(sum);
+  });
+  return watch.seconds() * static_cast<double>(block.size()) / static_cast<double>(part * num_threads() * Streams);
 }
+
+/// Bytes/s that all threads together read at most from `block`, which must be far larger than the caches: the best of several
+/// passes of several kinds, so that no reader of weights can be faster. On a shared machine it changes from second to second:
+/// measure it before and after what is compared with it, and take the larger one.
+inline double read_bandwidth(const Tensor<float, 1>& block) {
+  double best = 1e30;
+  for (int attempt = 0; attempt < 4; ++attempt)
+    for (const Index ahead : {Index{0}, Index{1024}, Index{4096}})
+      best = std::min({best, seconds_to_read<1>(block, ahead), seconds_to_read<2>(block, ahead), seconds_to_read<4>(block, ahead)});
+  return static_cast<double>(block.size()) * sizeof(float) / best;
+}
+
+/// The block that read_bandwidth wants: 512 MiB, in large pages where there are any.
+inline Tensor<float, 1> bandwidth_block() { return Tensor<float, 1>(Shape{Index{1} << 27}, 1.0f); }
 
 }  // namespace janusflow::bench
