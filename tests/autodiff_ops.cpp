@@ -31,7 +31,7 @@ TEST_CASE("products: several of one input, and swiglu") {
   check_gradients(
       [](const Var<double, 3>& x, const auto& w, const auto& v, const auto& u) {
         const auto [a, b, c] = jf::linear_each(x, w, v, u);
-        return jf::columns(a + b, 1, 3) + c;
+        return jf::columns(a + b, 1, 3) + c;  // four, four and two outputs
       },
       x, w, v, u);
   check_gradients([](const auto& x, const auto& w, const auto& v) { return jf::swiglu(x, w, v); }, x, w, v);

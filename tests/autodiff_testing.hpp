@@ -113,6 +113,7 @@ void randomise(M& module, unsigned seed, double scale = 0.5) {
 template <class M, class F, class... P>
 void check_module(M& module, F f, P&... inputs) {
   const auto weights = random_tensor<double>(f(inputs...).shape(), 78);
+  janusflow::for_each_parameter(module, [](const std::string&, auto& parameter) { parameter.clear_gradient(); });
   {
     Tape tape;
     tape.backward(f(inputs...), weights.clone());
@@ -126,6 +127,7 @@ void check_module(M& module, F f, P&... inputs) {
     CHECK(std::any_of(l.gradient.begin(), l.gradient.end(), [](double g) { return g != 0; }));
   }
   check_numbers(list, [&] { return weighted(f(inputs...), weights); }, 3);
+  (inputs.clear_gradient(), ...);
 }
 
 }  // namespace testing

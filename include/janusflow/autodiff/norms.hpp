@@ -122,7 +122,7 @@ Var<T, R> operator+(const Var<T, R>& x, const Var<T, R>& y) {
 template <class T, int R>
 Var<T, R> operator*(std::type_identity_t<T> factor, const Var<T, R>& x) {
   return detail::result_of(
-      factor * Tensor<T, R>(x.value()), [x, factor](Tensor<T, R> dy) { x.accumulate(factor * dy); }, x);
+      factor * detail::copied(x.value()), [x, factor](Tensor<T, R> dy) { x.accumulate(factor * dy); }, x);
 }
 
 }  // namespace janusflow

@@ -41,7 +41,7 @@ class Parameter : public Var<T, R> {
   std::span<T> gradient_numbers() {
     if (!trains()) return {};
     auto& sum = this->slot_->sum;
-    if (sum.empty()) sum = Tensor<T, 1>(Shape{this->slot_->size}, T(0));
+    if (sum.empty()) sum = detail::zeros<T>(this->slot_->size);
     return {sum.data(), static_cast<std::size_t>(sum.size())};
   }
   std::span<T> numbers() {

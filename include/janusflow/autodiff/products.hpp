@@ -81,7 +81,7 @@ Var<T, R> product(After after, Forward&& forward, Backward backward, const In&..
     }
     auto before = std::make_shared<const Tensor<T, R>>(forward(Identity{}));
     return result_of(
-        activated(after, before->clone()),
+        activated(after, copied(before->view())),
         [backward, before, after](Tensor<T, R> dy) {
           activation_backward(after, *before, dy);
           backward(dy);
@@ -115,7 +115,7 @@ void stacked_product_backward(const Var<T, R>& x, const std::array<Var<T, 2>, N>
     if (weights[i].needs_gradient()) weights[i].accumulate(linear_backward_weight(x.value(), part));
     column += views[i].shape[0];
   }
-  if (x.needs_gradient()) x.accumulate(input_gradient(StackedRows<T>(views), x.shape().last(), dy.view()));
+  if (x.needs_gradient()) x.accumulate(input_gradient<T, R>(StackedRows<T>(views), x.shape().last(), dy.view()));
 }
 
 }  // namespace detail
@@ -147,18 +147,35 @@ auto linear(const X& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, Aft
 template <class T, int R, class First, class... More>
 requires std::is_base_of_v<Var<T, 2>, First>
 auto linear_each(const Var<T, R>& x, const First& first, const More&... more) {
-  const std::array<Var<T, 2>, 1 + sizeof...(More)> weights{first, more...};
-  std::array<TensorView<const T, 2>, 1 + sizeof...(More)> views;
-  for (std::size_t i = 0; i < weights.size(); ++i) views[i] = weights[i].value();
-  for (const auto& w : views) require(x.shape().last() == w.shape[1], "linear: x ", x.shape(), " does not match weight ", w.shape);
-  const Var<T, R> all = detail::result_of(
-      detail::stacked_product(x.value(), detail::StackedRows<T>(views), {}, Identity{}),
-      [x, weights](Tensor<T, R> dy) { detail::stacked_product_backward(x, weights, dy); }, x, first, more...);
-  std::array<Var<T, R>, 1 + sizeof...(More)> parts;
-  Index column = 0;
-  for (std::size_t i = 0; i < weights.size(); column += views[i++].shape[0])
-    parts[i] = all.columns(column, column + views[i].shape[0]);
-  return parts;
+  constexpr std::size_t count = 1 + sizeof...(More);
+  const std::array<Var<T, 2>, count> weights{first, more...};
+  for (const auto& w : weights) require(x.shape().last() == w.shape()[1], "linear: x ", x.shape(), " does not match weight ", w.shape());
+  std::array<Tensor<T, R>, count> products;
+  if constexpr (detail::vectorised<T>) {
+    const PackedInput<simd::Float32Dot> packed(x.value());
+    for (std::size_t i = 0; i < count; ++i) {
+      PackedMatrix<simd::Float32Dot> weight(weights[i].shape()[0], weights[i].shape()[1]);
+      weight.pack(weights[i].value());
+      products[i] = Tensor<T, R>(x.shape().with_last(weight.out_features()));
+      detail::linear_into(packed, weight, {}, Identity{}, products[i].data(), weight.out_features());
+    }
+  } else {
+    for (std::size_t i = 0; i < count; ++i) products[i] = reference::linear(x.value(), weights[i].value());
+  }
+  return detail::results_of(
+      std::move(products),
+      [x, weights](std::array<Tensor<T, R>, count> dys) {
+        Tensor<T, R> dx;
+        for (std::size_t i = 0; i < count; ++i) {
+          if (dys[i].empty()) continue;
+          const auto dy = std::as_const(dys[i]).view();
+          const auto weight = weights[i].value();
+          if (weights[i].needs_gradient()) weights[i].accumulate(linear_backward_weight(x.value(), dy));
+          if (x.needs_gradient()) dx = detail::input_gradient(detail::StackedRows<T>({&weight, 1}), weight.shape[1], dy, std::move(dx));
+        }
+        if (!dx.empty()) x.accumulate(std::move(dx));
+      },
+      x, first, more...);
 }
 
 template <class T, int R>

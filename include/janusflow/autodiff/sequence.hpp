@@ -36,7 +36,7 @@ Var<T, 3> attention(const Var<T, 3>& q, const Var<T, 3>& k, const Var<T, 3>& v, 
 template <class T>
 Var<T, 3> rope(const Var<T, 3>& x, const Rotation& rotation) {
   return detail::result_of(
-      rope(Tensor<T, 3>(x.value()), rotation),
+      rope(detail::copied(x.value()), rotation),
       [x, rotation](Tensor<T, 3> dy) { x.accumulate(rope_backward(rotation, std::move(dy))); }, x);
 }
 
@@ -132,7 +132,7 @@ Var<T, 2> concat_rows(std::span<const Var<T, 2>> parts) {
 template <class T>
 Var<T, 3> add_rows(const Var<T, 3>& x, const Var<T, 3>& rows) {
   return detail::result_of(
-      add_rows(Tensor<T, 3>(x.value()), Tensor<T, 3>(rows.value())),
+      add_rows(detail::copied(x.value()), Tensor<T, 3>(rows.value())),
       [x, rows](Tensor<T, 3> dy) {
         if (rows.needs_gradient())
           for (Index b = 0; b < dy.shape()[0]; ++b) rows.accumulate(Tensor<T, 3>(std::as_const(dy).view().slice(b, b + 1)));

@@ -1,6 +1,7 @@
 // The tape: what was computed, in order, to be gone through backwards once.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -56,6 +57,12 @@ class Tape {
     if (keeps_) steps_.push_back(std::make_unique<Recorded<T, R, Backward>>(std::move(slot), shape, std::move(backward)));
   }
 
+  /// The same of several results, whose gradients are known together.
+  template <class T, int R, std::size_t N, class Backward>
+  void record(std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots, std::array<Shape<R>, N> shapes, Backward backward) {
+    if (keeps_) steps_.push_back(std::make_unique<RecordedTogether<T, R, N, Backward>>(std::move(slots), shapes, std::move(backward)));
+  }
+
   /// While it lives nothing is recorded on this thread.
   class Paused {
    public:
@@ -89,6 +96,26 @@ class Tape {
     }
   };
 
+  template <class T, int R, std::size_t N, class Backward>
+  struct RecordedTogether final : Step {
+    std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots;
+    std::array<Shape<R>, N> shapes;
+    Backward backward;
+
+    RecordedTogether(std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots, std::array<Shape<R>, N> shapes, Backward backward)
+        : slots(std::move(slots)), shapes(shapes), backward(std::move(backward)) {}
+    void run() override {
+      std::array<Tensor<T, R>, N> gradients;
+      bool any = false;
+      for (std::size_t i = 0; i < N; ++i)
+        if (!slots[i]->sum.empty()) {
+          gradients[i] = std::move(slots[i]->sum).reshaped(shapes[i]);
+          any = true;
+        }
+      if (any) backward(std::move(gradients));
+    }
+  };
+
   Tape* outer_;
   std::vector<std::unique_ptr<Step>> steps_;
 };
@@ -109,6 +136,22 @@ Var<T, R> result_of(Tensor<T, R> value, Backward backward, const In&... inputs) 
   auto slot = std::make_shared<GradientSlot<T>>(GradientSlot<T>{value.size()});
   Tape::current()->record(slot, value.shape(), std::move(backward));
   return {std::move(value), std::move(slot)};
+}
+
+/// The same of an operation with several results: `backward` gets an empty gradient for those that nothing flowed back to.
+template <class T, int R, std::size_t N, class Backward, class... In>
+std::array<Var<T, R>, N> results_of(std::array<Tensor<T, R>, N> values, Backward backward, const In&... inputs) {
+  std::array<Var<T, R>, N> results;
+  std::array<std::shared_ptr<GradientSlot<T>>, N> slots;
+  std::array<Shape<R>, N> shapes;
+  const bool recorded = records(inputs...);
+  for (std::size_t i = 0; i < N; ++i) {
+    shapes[i] = values[i].shape();
+    if (recorded) slots[i] = std::make_shared<GradientSlot<T>>(GradientSlot<T>{values[i].size()});
+    results[i] = Var<T, R>(std::move(values[i]), slots[i]);
+  }
+  if (recorded) Tape::current()->record(slots, shapes, std::move(backward));
+  return results;
 }
 
 /// A tape that finds out what would be recorded and keeps nothing of it.

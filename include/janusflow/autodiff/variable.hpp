@@ -19,6 +19,20 @@ struct GradientSlot {
   Tensor<T, 1> sum = {};  // empty: nothing was added yet
 };
 
+/// n zeros, written by all threads.
+template <class T>
+Tensor<T, 1> zeros(Index n) {
+  Tensor<T, 1> y(Shape{n});
+  parallel_chunks(n, 4 * piece_elements, [&](Index begin, Index end) { std::fill(y.data() + begin, y.data() + end, T(0)); });
+  return y;
+}
+
+/// A copy of the numbers of a view, made by all threads.
+template <class T, int R>
+Tensor<T, R> copied(TensorView<const T, R> x) {
+  return map_elements([](auto v) { return v; }, x);
+}
+
 }  // namespace detail
 
 /// Numbers of rank R that were computed, or given, while a model is read for training. A handle: copies share numbers and gradient.
@@ -69,7 +83,7 @@ class Var {
   /// The gradient's own memory, to be added to; zeros where nothing was added yet. Only where a gradient is needed.
   TensorView<T, R> gradient_sum() const {
     auto& sum = slot_->sum;
-    if (sum.empty()) sum = Tensor<T, 1>(Shape{slot_->size}, T(0));
+    if (sum.empty()) sum = detail::zeros<T>(slot_->size);
     return {sum.data() + offset_, shape_, row_stride_};
   }
 

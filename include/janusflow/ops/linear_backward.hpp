@@ -1,6 +1,7 @@
 // The backward of linear: two more products, for the input's gradient and for the weight's.
 #pragma once
 
+#include <cstring>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -29,16 +30,23 @@ class StackedRows {
 };
 
 /// Rows that are summed over at a time in a product of transposes: both packed inputs then stay in the second-level cache.
-inline constexpr Index outer_rows = 1024;
+inline constexpr Index outer_rows = 2048;
 
 /// Columns [N] of rows [begin, end) of dy as the left side of a product of a transpose: panels [end - begin][tile_rows], the last one narrower.
 inline Tensor<float, 1> pack_transposed(TensorView<const float, 2> dy, Index begin, Index end) {
   const Index columns = dy.shape[1], depth = end - begin;
   Tensor<float, 1> packed(Shape{columns * depth});
-  parallel_for((columns + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
-    const Index first = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, columns - first);
-    float* to = packed.data() + first * depth;
-    for (Index m = begin; m < end; ++m, to += count) std::copy_n(dy.row(m) + first, count, to);
+  // A few rows at a time stay in the first-level cache while all panels take their part.
+  parallel_chunks(depth, 16, [&](Index from, Index to) {
+    for (Index first = 0; first < columns; first += simd::tile_rows) {
+      const Index count = std::min<Index>(simd::tile_rows, columns - first);
+      float* out = packed.data() + first * depth + from * count;
+      if (count == simd::tile_rows)
+        for (Index m = begin + from; m < begin + to; ++m, out += count)
+          std::memcpy(out, dy.row(m) + first, sizeof(float) * simd::tile_rows);  // of a size that the compiler knows
+      else
+        for (Index m = begin + from; m < begin + to; ++m, out += count) std::copy_n(dy.row(m) + first, count, out);
+    }
   });
   return packed;
 }
@@ -59,12 +67,13 @@ void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepa
     right.pack_columns([&](Index m) { return x(begin + m); });
     const Tensor<float, 1> left = pack_transposed(dy, begin, end);
     const PanelPairs<Dot> pairs{right};
-    const Index groups = std::clamp<Index>(pairs.count(), 1, 8 * num_threads()), blocks = (panels + 15) / 16;
+    constexpr Index together = 4;  // panels whose rows stay in the second-level cache, beside a pair's
+    const Index groups = std::clamp<Index>(pairs.count(), 1, 4), blocks = (panels + together - 1) / together;
     parallel_for(groups * blocks, [&](Index piece) {
       alignas(64) float tile[simd::tile_rows * simd::tile_columns];
-      const Index group = piece / blocks, block = piece % blocks;
+      const Index group = piece % groups, block = piece / groups;
       for (Index pair = group * pairs.count() / groups; pair < (group + 1) * pairs.count() / groups; ++pair)
-        for (Index p = block * 16; p < std::min(panels, (block + 1) * 16); ++p) {
+        for (Index p = block * together; p < std::min(panels, (block + 1) * together); ++p) {
           const Index first = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, outputs - first);
           simd::outer_tile_for(count)(depth, left.data() + first * depth, pairs.first(pair, 0), pairs.second(pair, 0), tile);
           for (Index r = 0; r < count; ++r)
@@ -92,17 +101,20 @@ void require_linear(const char* op, const StackedRows<T>& weight, Index in, cons
   require(dy.last() == weight.count(), op, ": dy ", dy, " does not match weight ", Shape{weight.count(), in});
 }
 
-/// dy [..., N] . weight [N, in], the rows of the weight given.
+/// dy [..., N] . weight [N, in], the rows of the weight given, added to `dx` where it is not empty.
 template <class T, int R>
-Tensor<T, R> input_gradient(const StackedRows<T>& weight, Index in, TensorView<const T, R> dy) {
+Tensor<T, R> input_gradient(const StackedRows<T>& weight, Index in, TensorView<const T, R> dy, Tensor<T, R> dx = {}) {
   require_linear("linear_backward_input", weight, in, dy.shape);
-  Tensor<T, R> dx(dy.shape.with_last(in));
+  const bool adds = !dx.empty();
+  if (!adds) dx = Tensor<T, R>(dy.shape.with_last(in));
   if constexpr (vectorised<T>) {
     PackedMatrix<simd::Float32Dot> transposed(in, weight.count());
     transposed.pack_columns(weight);
-    linear_into(PackedInput<simd::Float32Dot>(dy), transposed, {}, Identity{}, dx.data(), in);
+    const PackedInput<simd::Float32Dot> packed(dy);
+    if (adds) linear_into(packed, transposed, {}, Add{dx}, dx.data(), in);
+    else linear_into(packed, transposed, {}, Identity{}, dx.data(), in);
   } else {
-    std::fill(dx.begin(), dx.end(), T(0));
+    if (!adds) std::fill(dx.begin(), dx.end(), T(0));
     for (Index m = 0; m < dy.rows(); ++m)
       for (Index n = 0; n < weight.count(); ++n)
         for (Index k = 0; k < in; ++k) dx.data()[m * in + k] += dy.row(m)[n] * weight(n)[k];

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cmath>
-#include <concepts>
+#include <algorithm>
+#include <array>
+#include <limits>
 #include <span>
-#include <utility>
+#include <vector>
 
 #include "janusflow/ops/embedding.hpp"
 #include "janusflow/ops/rowwise.hpp"

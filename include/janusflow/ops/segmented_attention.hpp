@@ -286,12 +286,16 @@ auto segmented_attention_backward(const Q& query, const K& key, const V& value, 
   const Index dim = q.shape[1] / heads, group = heads / kv_heads;
   const auto pieces = detail::attention_pieces(q3.shape[0], q3.shape[1], k3.shape[1], mask);
   const auto runs = detail::independent_runs(pieces);
-  AttentionGradients<T> result{Tensor<T, 3>(q3.shape), Tensor<T, 3>(k3.shape, T(0)), Tensor<T, 3>(k3.shape, T(0))};
+  AttentionGradients<T> result{Tensor<T, 3>(q3.shape), Tensor<T, 3>(k3.shape), Tensor<T, 3>(k3.shape)};
   const TensorView<T, 2> dq(result.dq.data(), q.shape), dk(result.dk.data(), k.shape), dv(result.dv.data(), k.shape);
   // Pieces that share keys, and heads that share a key head, add to the same rows: one thread takes them, in order.
   parallel_for(std::ssize(runs) * kv_heads, [&](Index i) {
     const auto [first, last] = runs[static_cast<std::size_t>(i / kv_heads)];
     const Index column = i % kv_heads * dim;
+    for (Index row = pieces[static_cast<std::size_t>(first)].own_begin; row < pieces[static_cast<std::size_t>(last - 1)].own_end; ++row) {
+      std::fill_n(dk.row(row) + column, dim, T(0));
+      std::fill_n(dv.row(row) + column, dim, T(0));
+    }
     for (Index p = first; p < last; ++p) {
       const detail::AttentionPiece& piece = pieces[static_cast<std::size_t>(p)];
       if constexpr (detail::vectorised<T>) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/simd/rows.hpp"
@@ -45,7 +46,10 @@ struct Float32Dot {
   static constexpr Index weight_words(Index k) { return k; }
   static float weight_word(const float* values, Index) { return values[0]; }
   static float weight_word(const bfloat16* values, Index) { return values[0]; }
-  static void input_words(const float* values, Index count, float* words) { std::copy_n(values, count, words); }
+  static void input_words(const float* values, Index count, float* words) {
+    if (count == panel_chunk) std::memcpy(words, values, sizeof(float) * panel_chunk);  // of a size that the compiler knows
+    else std::copy_n(values, count, words);
+  }
 
   template <int Rows>
   static void step(Batch (&acc)[Rows][2], const float* input, const float* first, const float* second) {

@@ -1,11 +1,14 @@
 // The paper's three losses on one packed batch (Ma et al. 2024, arXiv 2411.07975, section 3.2).
 #pragma once
 
+#include <array>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "janusflow/autodiff/operations.hpp"
+#include "janusflow/autodiff/parameters.hpp"
 #include "janusflow/models/janusflow.hpp"
 #include "janusflow/train/training_batch.hpp"
 
