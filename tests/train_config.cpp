@@ -23,7 +23,7 @@ Json good() {
       {"name": "own", "trains": ["*", "!vision_und_enc_model.*"], "learning_rate": 0.001, "steps": 40, "warmup_steps": 4, "batch_size": 10,
        "mix": {"understanding": 14, "generation": 80, "text": 6},
        "early_mix": {"steps": 10, "understanding": 30, "generation": 50, "text": 20},
-       "decay": {"shape": "cosine", "steps": 20}, "rates": {"language_model.*": 0.1}}]})",
+       "decay": {"shape": "cosine", "steps": 20}, "rates": {"language_model.*": 0.2, "*lm_head*": 0.5}}]})",
                     "good");
 }
 
@@ -119,7 +119,8 @@ TEST_CASE("a config is read, and spelled out") {
   CHECK(config.stages[1].early_steps == 10);
   auto list = tensors(model_names);
   apply_stage(config.stages[1], list);
-  CHECK(list[0].rate_factor == 0.1f);
+  CHECK(list[0].rate_factor == 0.2f);
+  CHECK(list[1].rate_factor == 0.1f);
   CHECK(list[3].rate_factor == 1.0f);
   // Spelled out, it does not depend on where files lie, and on every number.
   Json moved = good();
@@ -173,6 +174,7 @@ TEST_CASE("what is wrong with a config is said in one sentence, by key") {
       {R"({"stages": [{"name": "x", "trains": ["*"]}]})", "train.json: stages[0].learning_rate is missing"},
       {R"({"stages": [{"name": "x", "trains": ["*"], "learning_rate": 1}]})", "train.json: stages[0].steps is missing"},
       {R"({"stages": [{"trains": ["*"]}]})", "train.json: stages[0].name is missing"},
+      {R"({"stages": [{"preset": 1, "name": "a,b"}]})", "train.json: stages[0].name must have no comma, quote or new line in it"},
       {R"({"stages": [3]})", "train.json: stages[0] must be an object, not 3"},
   };
   for (const Case& c : cases) {

@@ -139,12 +139,23 @@ TEST_CASE("blocks that are computed again on the way back change no bit") {
 
 TEST_CASE("a run from scratch draws its weights from the seed") {
   Json config = tiny().config("scratch", 1);
-  config["from_scratch"] = true;
+  config["from_scratch"] = {"*"};
   const Trainer a(tiny().read(config)), b(tiny().read(config));
   CHECK(weights_of(a) == weights_of(b));
   config["seed"] = 4;
   CHECK(weights_of(Trainer(tiny().read(config))) != weights_of(a));
   for (const float x : weights_of(a)) REQUIRE(std::abs(x) <= 1);
+  config["from_scratch"] = {"*", "!vision_und_enc_model.*"};
+  const Trainer seeing(tiny().read(config));
+  const Checkpoint start(tiny().model().path());
+  for (const TrainedTensor& tensor : seeing.tensors()) {
+    if (tensor.name.ends_with(".weight") && start.contains(tensor.name)) {
+      std::vector<float> stored(tensor.value.size());
+      start.at(tensor.name).copy_to(stored.data());
+      CAPTURE(tensor.name);
+      CHECK(std::equal(stored.begin(), stored.end(), tensor.value.begin()) == tensor.name.starts_with("vision_und_enc_model."));
+    }
+  }
 }
 
 TEST_CASE("what is published has every tensor, averaged, and the autoencoder") {
@@ -179,6 +190,7 @@ TEST_CASE("what does not fit together is refused in one sentence") {
       {R"({"vae": "nowhere"})", "nowhere/config.json: no such file"},
       {R"({"manifest": "nowhere.jsonl"})", "nowhere.jsonl: no such file"},
       {R"({"losses": {"repa_layer": 3}})", "losses.repa_layer is 3, the language model has 2 layers"},
+      {R"({"from_scratch": ["vit.*"]})", "from_scratch: \"vit.*\" matches no parameter of the model"},
       {R"({"muon": {"matrices": ["*.mpl.*"]}})", "muon.matrices: \"*.mpl.*\" matches no parameter of the model"},
       {R"({"stages": [{"preset": 2, "trains": ["vision_gen.*"]}]})", "train.json: stages[0].trains: \"vision_gen.*\" matches no parameter"},
       {R"({"manifest": "pictures.jsonl"})", "train.json: stages[1].mix asks for text samples, and "},

@@ -42,7 +42,7 @@ struct Stage {
   TaskMix mix;                // of the stage
   TaskMix early_mix;          // of its first early_steps
   Index early_steps = 0;
-  std::vector<RateRule> rates;  // the last that matches counts
+  std::vector<RateRule> rates;  // of all that match the product counts
 
   /// Samples of each task that the stage's first `step` steps take.
   TaskCounts samples_before(Index step) const {
@@ -128,6 +128,7 @@ inline Stage read_stage(const JsonObject& json, const std::string& where) {
   stage.where = where;
   stage.name = json.get<std::string>("name", stage.name);
   require(!stage.name.empty(), json.name("name"), " is missing");
+  require(stage.name.find_first_of(",\"\n") == std::string::npos, json.name("name"), " must have no comma, quote or new line in it");
   stage.trains = preset ? json.get<std::vector<std::string>>("trains", stage.trains) : json.get<std::vector<std::string>>("trains");
   require(!stage.trains.empty(), json.name("trains"), " must name a parameter");
   const auto optional = [preset](double value) { return preset ? std::optional(value) : std::nullopt; };
@@ -200,7 +201,7 @@ inline void apply_stage(const Stage& stage, std::span<TrainedTensor> tensors) {
   for (const RateRule& rule : stage.rates) {
     const auto selected = select_names(std::span(&rule.pattern, 1), names, stage.where + ".rates");
     for (std::size_t i = 0; i < tensors.size(); ++i)
-      if (selected[i]) factors[i] = static_cast<float>(rule.factor);
+      if (selected[i]) factors[i] *= static_cast<float>(rule.factor);
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     tensors[i].trains = trains[i];

@@ -54,8 +54,8 @@ class Trainer {
         batches_(config_, manifest_, processor_, pictures_, model_),
         checkpoints_(config_.output / "checkpoints", config_.keep_checkpoints) {
     check_model();
-    if (config_.from_scratch) model_.initialize(config_.seed);
-    else load_weights();
+    if (config_.from_scratch != std::vector<std::string>{"*"}) load_weights();
+    model_.initialize(config_.from_scratch, config_.seed);
     for (const Stage& stage : config_.stages) model_.enter(stage);  // their patterns
     tensors_ = model_.tensors();
     optimizer_.emplace(tensors_, config_.optimizer, muon_tensors());

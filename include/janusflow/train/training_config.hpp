@@ -23,8 +23,8 @@ struct LossSettings {
 /// What a run is made of. Paths are relative to the config file's directory.
 struct TrainingConfig {
   std::filesystem::path model, vae, manifest, output, cache;
-  bool from_scratch = false;  // of the model only the settings are read, its weights are drawn from the seed
-  bool recompute = false;     // keep only what goes into each block, and compute the block again on the way back: less memory
+  std::vector<std::string> from_scratch;  // patterns of the weights that are drawn from the seed; ["*"]: no weights are read at all
+  bool recompute = false;  // keep only what goes into each block, and compute the block again on the way back: less memory
   std::uint64_t seed = 0;
   LossSettings losses;
   OptimizerSettings optimizer;
@@ -57,7 +57,7 @@ struct TrainingConfig {
     config.manifest = path("manifest");
     config.output = path("output");
     config.cache = json.has("cache") ? path("cache") : config.output / "cache";
-    config.from_scratch = json.get("from_scratch", config.from_scratch);
+    config.from_scratch = json.get<std::vector<std::string>>("from_scratch", {});
     config.recompute = json.get("recompute", config.recompute);
     config.seed = static_cast<std::uint64_t>(json.integer("seed", 0, Index{1} << 62, 0));
     config.prompt_dropout = json.number("prompt_dropout", 0, 1, config.prompt_dropout);

@@ -38,11 +38,6 @@ inline void initialize(const std::string& key, std::span<const Index> shape, std
   }
 }
 
-/// The visitor that does so.
-inline auto initialized_from(std::uint64_t seed) {
-  return [seed](const std::string& key, auto& parameter) { initialize(key, parameter.shape().extents, parameter.numbers(), seed); };
-}
-
 }  // namespace detail
 
 /// What is trained.
@@ -61,12 +56,18 @@ class TrainingModel {
   /// Weights of a checkpoint; the alignment head, which none has, is drawn from the seed. Throws Error as load() does.
   void load_from(const std::shared_ptr<const Checkpoint>& checkpoint, std::uint64_t seed) {
     load(model_, checkpoint);
-    for_each_parameter(repa_, detail::initialized_from(seed), repa_prefix);
+    for_each_parameter(
+        repa_, [&](const std::string& key, auto& parameter) { initialize(key, parameter, seed); }, repa_prefix);
   }
-  /// Every weight drawn from the seed.
-  void initialize(std::uint64_t seed) {
-    for_each_parameter(model_, detail::initialized_from(seed));
-    for_each_parameter(repa_, detail::initialized_from(seed), repa_prefix);
+  /// Draws the weights that the patterns describe from the seed.
+  void initialize(std::span<const std::string> patterns, std::uint64_t seed) {
+    std::vector<std::string> names;
+    walk([&](const std::string& key, auto&) { names.push_back(key); });
+    const auto selected = select_names(patterns, names, "from_scratch");
+    std::size_t i = 0;
+    walk([&](const std::string& key, auto& parameter) {
+      if (selected[i++]) initialize(key, parameter, seed);
+    });
   }
 
   /// Every parameter under its key, with its gradient as far as it trains. The spans hold until gradients are cleared.
@@ -105,6 +106,11 @@ class TrainingModel {
   void walk(F&& function) {
     for_each_parameter(model_, function);
     for_each_parameter(repa_, function, repa_prefix);
+  }
+
+  template <class Parameter>
+  static void initialize(const std::string& key, Parameter& parameter, std::uint64_t seed) {
+    detail::initialize(key, parameter.shape().extents, parameter.numbers(), seed);
   }
 
   JanusFlowConfig config_;

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Makes a data set for `train` from the emoji that Debian ships: pictures of 64 x 64, and a manifest of prompts, questions and answers.
+
+    python3 make_data.py OUTPUT
+
+Needs Debian's python3-pil, fonts-noto-color-emoji, unicode-data and unicode-cldr-core. Writes OUTPUT/pictures/N.png, OUTPUT/train.jsonl,
+and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training and
+whose combination does not. The same files on every machine that has the same fonts.
+"""
+
+import collections
+import colorsys
+import hashlib
+import json
+import random
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE = 64
+FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+EMOJI = "/usr/share/unicode/emoji/emoji-test.txt"
+ANNOTATIONS = "/usr/share/unicode/cldr/common/{}/en.xml"
+PROMPTS, CONVERSATIONS = 6, 6  # lines of a picture
+
+NAMING = ["What is this?", "What does the picture show?", "Generate the caption of this picture.", "Name this emoji."]
+CLASSES = {  # what a picture may be asked to be: beginnings of its subgroup
+    "an animal": ("animal-",), "a plant": ("plant",), "food": ("food",), "a drink": ("drink",), "a person": ("person", "family"),
+    "a face": ("face", "cat-face", "monkey-face"), "a vehicle": ("transport",), "a hand": ("hand",), "clothing": ("clothing",),
+    "a building": ("place-building", "place-religious"), "a musical instrument": ("musical",), "a sport": ("sport", "person-sport"),
+}
+PERSONS = ("person-role", "person-activity", "person-sport", "person-gesture", "person-fantasy", "person")
+WOMEN = {"woman", "women", "girl", "princess", "mrs", "mother", "queen"}
+MEN = {"man", "men", "boy", "prince", "santa", "father"}
+
+
+def keywords():
+    """CLDR's keywords of each emoji."""
+    words = {}
+    for part in ("annotations", "annotationsDerived"):
+        for entry in ElementTree.parse(ANNOTATIONS.format(part)).getroot().iter("annotation"):
+            if entry.get("type") != "tts":
+                words[entry.get("cp").replace("\ufe0f", "")] = [word.strip().lower() for word in entry.text.split("|")]
+    return words
+
+
+def main_colour(picture):
+    """The colour of nearly half of what is not white, or nothing."""
+    counts = collections.Counter()
+    for r, g, b in picture.getdata():
+        hue, saturation, value = colorsys.rgb_to_hsv(r / 255, g / 255, b / 255)
+        hue *= 360
+        if min(r, g, b) > 224:
+            continue
+        if value < 0.25:
+            counts["black"] += 1
+        elif saturation < 0.18:
+            counts["gray" if value < 0.85 else "white"] += 1
+        elif hue < 15 or hue >= 340:
+            counts["red" if value > 0.5 else "brown"] += 1
+        elif hue < 42:
+            counts["orange" if value > 0.8 and saturation > 0.5 else "brown"] += 1
+        elif hue < 68:
+            counts["yellow" if value > 0.6 else "brown"] += 1
+        else:
+            counts["green" if hue < 165 else "blue" if hue < 255 else "purple" if hue < 300 else "pink"] += 1
+    if sum(counts.values()) < 30:
+        return "white"
+    colour, count = counts.most_common(1)[0]
+    return colour if count > 0.45 * sum(counts.values()) else ""
+
+
+def read_emoji():
+    """Every fully qualified emoji that is one glyph of the font, flags of countries left out, each picture once."""
+    font, words = ImageFont.truetype(FONT, 109), keywords()
+    items, seen, group, subgroup = [], {}, "", ""
+    for line in open(EMOJI, encoding="utf8"):
+        if line.startswith("# group:"):
+            group = line[8:].strip()
+        elif line.startswith("# subgroup:"):
+            subgroup = line[11:].strip()
+        match = re.match(r"^([0-9A-F ]+?)\s*; fully-qualified\s*# (\S+) E[\d.]+ (.*)$", line)
+        if not match or subgroup in ("country-flag", "subdivision-flag"):
+            continue
+        emoji, name = match.group(2), match.group(3).strip().lower().replace("“", '"').replace("”", '"').replace("’", "'")
+        if abs(font.getlength(emoji) - 135.71875) > 1:
+            continue  # several glyphs
+        picture = Image.new("RGBA", (136, 136), "white")
+        ImageDraw.Draw(picture).text((0, 4), emoji, font=font, embedded_color=True)
+        picture = picture.convert("RGB").resize((SIDE, SIDE), Image.LANCZOS)
+        if min(low for low, high in picture.getextrema()) > 250:
+            continue  # nothing on it
+        digest = hashlib.md5(picture.tobytes()).digest()
+        if digest in seen:
+            seen[digest]["aliases"].append(name)
+            continue
+        base, _, attributes = name.partition(": ")
+        tones = re.findall(r"(medium-light|medium-dark|light|medium|dark) skin tone", attributes)
+        said = set(re.findall(r"[a-z']+", base))
+        gender = "woman" if said & WOMEN else "man" if said & MEN else ""
+        if said >= {"woman", "man"} or said >= {"women", "men"}:
+            gender = ""
+        item = dict(name=name, base=base, tones=tones, gender=gender, group=group.lower(), subgroup=subgroup, aliases=[], picture=picture,
+                    colour="" if tones else main_colour(picture),
+                    keywords=[w for w in words.get(emoji.replace("\ufe0f", ""), []) if w != name and "skin tone" not in w])
+        seen[digest] = item
+        items.append(item)
+    return items
+
+
+def with_article(thing):
+    if thing.split()[0].endswith("s") and not thing.endswith("ss"):
+        return thing
+    return ("an " if thing[0] in "aeiou" else "a ") + thing
+
+
+def prompt(item, r):
+    """A prompt that the picture answers: mostly its name."""
+    kind, name = r.random(), item["name"]
+    if kind < 0.6:
+        return name
+    if kind < 0.68 and item["aliases"]:
+        return r.choice(item["aliases"])
+    if len(item["tones"]) == 1:
+        tone = item["tones"][0]
+        rest = name.split(": ", 1)[1].replace(tone + " skin tone", "").strip(", ")
+        whole = item["base"] + (" with " + rest if rest else "")
+        return r.choice([f"{with_article(whole)} with {tone} skin tone", f"{whole} with {tone} skin", f"{tone} skin {whole}"])
+    if kind < 0.92 or not item["keywords"]:
+        return r.choice([with_article(name), name + " emoji", "a picture of " + with_article(name)])
+    return name + ", " + ", ".join(r.sample(item["keywords"], min(2, len(item["keywords"]))))
+
+
+def is_of(item, beginnings):
+    return item["subgroup"].startswith(beginnings)
+
+
+def conversation(item, relatives, items, r):
+    """Questions about one picture: its name, whether it is a certain thing, and two of the rest."""
+    other = item if r.random() < 0.5 else r.choice(relatives if r.random() < 0.6 else items)
+    turns = [(r.choice(NAMING), item["name"]),
+             (f"Is this {with_article(other['base'])}?", "yes" if other["base"] == item["base"] else "no")]
+    yes = [thing for thing, beginnings in CLASSES.items() if is_of(item, beginnings)]
+    thing = r.choice(yes) if yes and r.random() < 0.5 else r.choice([c for c in CLASSES if c not in yes])
+    rest = [(f"Is this {thing}?", "yes" if thing in yes else "no"), ("Which group does it belong to?", item["group"]),
+            ("What kind of thing is this?", item["subgroup"].replace("-", " "))]
+    if item["group"] == "people & body":
+        rest.append(("What is the skin tone?", " and ".join(dict.fromkeys(item["tones"])) or "none"))
+    if item["gender"]:
+        rest.append(("Is this a man or a woman?", "a " + item["gender"]))
+    if item["colour"]:
+        rest.append(("What is the main color?", item["colour"]))
+    turns += r.sample(rest, 2)
+    r.shuffle(turns)
+    return [dict(question=question, answer=answer) for question, answer in turns]
+
+
+def fact(item, r):
+    if item["keywords"] and r.random() < 0.4:
+        return f"Describe {with_article(item['base'])} with keywords.", ", ".join(item["keywords"][:4])
+    return f"What kind of thing is {with_article(item['base'])}?", item["subgroup"].replace("-", " ")
+
+
+def main():
+    output, r = Path(sys.argv[1]), random.Random(0)
+    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    items = read_emoji()
+    persons = [i for i in items if len(i["tones"]) == 1 and i["subgroup"] in PERSONS]
+    r.shuffle(persons)
+    held, bases = set(), set()
+    for item in persons:
+        if len(held) < round(0.05 * len(persons)) and item["base"] not in bases:
+            held.add(item["name"])
+            bases.add(item["base"])
+    variants = collections.Counter(item["base"] for item in items)
+    relatives = collections.defaultdict(list)
+    for item in items:
+        relatives[item["subgroup"]].append(item)
+    files = {name: open(output / f"{name}.jsonl", "w", encoding="utf8") for name in ("train", "heldout")}
+    for number, item in enumerate(items):
+        picture = f"pictures/{number}.png"
+        item["picture"].save(output / picture)
+        # Plain emoji must not drown in skin tones: a base with n variants comes sqrt(n) times as often as one without.
+        weight = round(variants[item["base"]] ** -0.5, 4)
+        lines = [dict(task="generation", prompt=item["name"] if k == 0 else prompt(item, r), picture=picture, weight=weight) for k in range(PROMPTS)]
+        lines += [dict(task="understanding", picture=picture, turns=conversation(item, relatives[item["subgroup"]], items, r), weight=weight)
+                  for _ in range(CONVERSATIONS)]
+        question, answer = fact(item, r)
+        lines.append(dict(task="text", question=question, answer=answer, weight=weight))
+        for line in lines:
+            files["heldout" if item["name"] in held else "train"].write(json.dumps(line, ensure_ascii=False) + "\n")
+    print(f"{len(items)} pictures, {len(held)} of them held out")
+
+
+main()

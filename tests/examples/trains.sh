@@ -1,0 +1,104 @@
+#!/bin/sh
+# trains.sh PROGRAMS SCRATCH: the train program, killed again and again, ends where an undisturbed run ends; what it refuses.
+. "$(dirname "$0")/common.sh"
+checks=0
+pictures=$(dirname "$0")/../data/pictures
+
+# refuse SENTENCE ARGUMENT...: exit status 1, one line on standard error with this in it.
+refuse() {
+  checks=$((checks + 1))
+  sentence=$1
+  shift
+  run "$@"
+  status=$?
+  [ $status = 1 ] || fail "exit status $status: $*"
+  [ "$(wc -l <stderr)" = 1 ] && grep -q -F -e "$sentence" stderr || fail "$*: not \"$sentence\" but $(cat stderr)"
+}
+succeed() {
+  checks=$((checks + 1))
+  run "$@" || fail "exit status $?: $*: $(cat stderr)"
+}
+
+cp "$pictures/rgb.png" "$pictures/rgba.png" "$pictures/baseline.jpg" . || exit 1
+cat >train.jsonl <<END
+{"task": "generation", "prompt": "a", "picture": "rgb.png"}
+{"task": "generation", "prompt": "b", "picture": "baseline.jpg"}
+{"task": "understanding", "picture": "rgba.png", "question": "c?", "answer": "d"}
+{"task": "understanding", "picture": "rgb.png", "caption": "a"}
+{"task": "text", "text": "abc"}
+END
+# config OUTPUT: two stages, a checkpoint at every second step.
+config() {
+  cat >"$1.json" <<END
+{"model": "tiny", "manifest": "train.jsonl", "output": "$1", "losses": {"repa_layer": 1, "repa_width": 32},
+ "checkpoints": {"every": 2, "keep": 3}, "log": {"every": 1},
+ "stages": [{"preset": 1, "steps": ${2:-20}, "batch_size": 4}, {"preset": 3, "steps": ${2:-20}, "batch_size": 4}]}
+END
+}
+config undisturbed
+config killed
+
+succeed train undisturbed.json --check
+succeed train undisturbed.json
+[ -s undisturbed/curves.png ] || fail "no curves.png"
+[ "$(wc -l <undisturbed/log.csv)" = 41 ] || fail "the log has $(wc -l <undisturbed/log.csv) lines"
+[ "$(ls undisturbed/checkpoints | wc -l)" = 3 ] || fail "checkpoints: $(ls undisturbed/checkpoints)"
+succeed text_to_image -m undisturbed/model -p a --steps 2 -o out/a.png
+succeed image_to_text -m undisturbed/model -i rgb.png -q 'c?' --max-new-tokens 4
+
+# Killed at moments that nobody chose, ${KILLS:-3} times; then to its end.
+kills=0
+tries=0
+while [ $kills -lt ${KILLS:-3} ] && [ $tries -lt 200 ]; do
+  tries=$((tries + 1))
+  resume=
+  ls killed/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
+  ${EMULATOR:-} "$programs/train" killed.json $resume >stdout 2>stderr &
+  process=$!
+  sleep "$(awk -v seed=$tries 'BEGIN { srand(seed * 7919); print 0.1 + rand() * '${KILL_WITHIN:-1.5}' }')"
+  if kill -9 $process 2>/dev/null; then kills=$((kills + 1)); fi
+  wait $process 2>/dev/null
+  checks=$((checks + 1))
+  [ -s stderr ] && fail "killed run: $(cat stderr)"
+  [ -e killed/model/model.safetensors ] && break
+done
+resume=
+ls killed/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
+succeed train killed.json $resume --threads 1
+for file in model/model.safetensors checkpoints/step-000000040.safetensors; do
+  checks=$((checks + 1))
+  cmp "undisturbed/$file" "killed/$file" || fail "$file differs after $kills kills"
+done
+checks=$((checks + 1))
+ls killed/checkpoints | grep -q tmp && fail "left behind: $(ls killed/checkpoints)"
+echo "$kills kills"
+
+# Ctrl-C: saved, and the sentence says so.
+config stopped 100000
+${EMULATOR:-} "$programs/train" stopped.json >stdout 2>stderr &
+process=$!
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  sleep 1
+  [ -s stopped/log.csv ] && [ "$(wc -l <stopped/log.csv)" -gt 2 ] && break
+done
+kill -TERM $process
+wait $process
+status=$?
+checks=$((checks + 2))
+[ $status = 130 ] || fail "exit status $status after SIGTERM"
+grep -q 'saved after step [0-9]* of 200000; --resume goes on from there' stderr || fail "after SIGTERM: $(cat stderr)"
+succeed train stopped.json --publish
+
+refuse 'undisturbed holds a run already' train undisturbed.json
+refuse 'nothing.json: no such file' train nothing.json
+config fresh
+refuse 'fresh holds no checkpoint to go on from' train fresh.json --resume
+refuse 'training is done in f32, not bf16' train fresh.json --precision bf16
+refuse 'the config has no stage third' train fresh.json --stage third
+sed 's/"preset": 3/"preset": 2/' undisturbed.json >other.json
+refuse 'belongs to a run with another config: stages[1].' train other.json --resume
+sed 's/"losses"/"loses"/' fresh.json >other.json
+refuse 'other.json: loses is unknown' train other.json
+echo '{"task": "text", "text": ' >>train.jsonl
+refuse 'train.jsonl:6 is not valid JSON' train fresh.json --check
+finish
