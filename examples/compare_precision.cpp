@@ -1,4 +1,4 @@
-// What bfloat16 and int8 cost in quality, on your own checkpoint: pictures, latents, layers and answers against float32.
+// What bfloat16, int8 and 4 bits cost in quality, on your own checkpoint: pictures, latents, layers and answers against float32.
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -21,7 +21,7 @@ namespace {
 
 struct Options {
   std::string model = default_model(), vae, image;
-  std::vector<std::string> prompts, questions, precisions{"bf16", "int8"};
+  std::vector<std::string> prompts, questions, precisions{"bf16", "int8", "q4"};
   std::size_t limit = 32;
   int steps = 30;
 };
@@ -65,46 +65,67 @@ void add_evaluation(Work& work, const std::filesystem::path& folder, std::size_t
   }
 }
 
+/// Paints all prompts.
+template <class P>
+void paint(const Options& options, const ModelFiles& files, const Work& work, const std::string& precision, Outcome& outcome) {
+  Progress progress;
+  progress.stage(precision + ", loading");
+  const TextToImage<P> painter(files, AutoencoderFiles::open(options.vae));
+  TextToImageRequest request;
+  request.prompts = work.prompts;
+  request.num_inference_steps = options.steps;
+  progress.start();
+  auto result = painter(request, [&](const TextToImageProgress& now) {
+    progress.show(now.t, precision + ", painting");
+    return true;
+  });
+  outcome.pictures = std::move(result.pictures);
+  outcome.latents = std::move(result.latents);
+}
+
+/// Reads the first prompt with the language model alone.
+template <class P>
+void read(const ModelFiles& files, const Work& work, Outcome& outcome) {
+  LlamaModel<P> language(files.config.language);
+  load(language, files.checkpoint, "language_model.model.");
+  const auto ids = Processor::from_directory(files.directory).generation_ids(work.prompts.front());
+  auto embedded = language.embed(ids);
+  const Shape batch{Index{1}, embedded.shape()[0], embedded.shape()[1]};
+  language.hidden(std::move(embedded).reshaped(batch), {}, Remember::no,
+                  [&](Index, const Tensor<float, 3>& h) { outcome.layers.push_back(h.clone()); });
+}
+
+/// Answers all questions.
+template <class P>
+void answer(const ModelFiles& files, const Work& work, const std::string& precision, Outcome& outcome) {
+  Progress progress;
+  progress.stage(precision + ", loading");
+  const ImageToText<P> observer(files);
+  AnswerSettings settings;
+  settings.max_new_tokens = 64;
+  progress.start();
+  for (std::size_t i = 0; i < work.questions.size(); ++i) {
+    std::vector<Picture> picture;
+    picture.emplace_back(std::as_const(work.questions[i].picture).view());
+    typename ImageToText<P>::Conversation conversation(observer, std::move(picture));
+    outcome.answers.push_back(conversation.ask(work.questions[i].text, settings).text);
+    progress.show(static_cast<double>(i + 1) / static_cast<double>(work.questions.size()), precision + ", answering");
+  }
+}
+
+/// What a precision makes of the work. One model at a time is in memory.
 template <class P>
 Outcome run(const Options& options, const Work& work, const std::string& precision) {
   const ModelFiles files = ModelFiles::open(options.model);
   Outcome outcome;
-  Progress progress;
-  progress.stage(precision + ", loading");
   if (!work.prompts.empty()) {
-    const TextToImage<P> painter(files, AutoencoderFiles::open(options.vae));
-    TextToImageRequest request;
-    request.prompts = work.prompts;
-    request.num_inference_steps = options.steps;
-    progress.start();
-    auto result = painter(request, [&](const TextToImageProgress& now) {
-      progress.show(now.t, precision + ", painting");
-      return true;
-    });
-    outcome.pictures = std::move(result.pictures);
-    outcome.latents = std::move(result.latents);
-
-    LlamaModel<P> language(files.config.language);
-    load(language, files.checkpoint, "language_model.model.");
-    const auto ids = Processor::from_directory(files.directory).generation_ids(work.prompts.front());
-    auto embedded = language.embed(ids);
-    const Shape batch{Index{1}, embedded.shape()[0], embedded.shape()[1]};
-    language.hidden(std::move(embedded).reshaped(batch), {}, Remember::no,
-                    [&](Index, const Tensor<float, 3>& h) { outcome.layers.push_back(h.clone()); });
+    paint<P>(options, files, work, precision, outcome);
+    BufferPool::instance().release();
+    read<P>(files, work, outcome);
+    BufferPool::instance().release();
   }
-  if (!work.questions.empty()) {
-    const ImageToText<P> observer(files);
-    AnswerSettings settings;
-    settings.max_new_tokens = 64;
-    progress.start();
-    for (std::size_t i = 0; i < work.questions.size(); ++i) {
-      std::vector<Picture> picture;
-      picture.emplace_back(std::as_const(work.questions[i].picture).view());
-      typename ImageToText<P>::Conversation conversation(observer, std::move(picture));
-      outcome.answers.push_back(conversation.ask(work.questions[i].text, settings).text);
-      progress.show(static_cast<double>(i + 1) / static_cast<double>(work.questions.size()), precision + ", answering");
-    }
-  }
+  if (!work.questions.empty()) answer<P>(files, work, precision, outcome);
+  BufferPool::instance().release();
   return outcome;
 }
 
@@ -171,7 +192,7 @@ int main(int argc, char** argv) {
   program.option("-q,--question", options.questions, "TEXT", "what to ask; 200 questions of DIR/evaluation unless given")
       ->allow_extra_args(false)->needs(image);
   program.option("--against", options.precisions, "LIST", "precisions to compare with float32")
-      ->delimiter(',')->check(CLI::IsMember({"bf16", "int8"}));
+      ->delimiter(',')->check(CLI::IsMember({"bf16", "int8", "q4"}));
   program.option("--steps", options.steps, "N", "steps of the solver")->check(CLI::Range(1, 100000));
   program.option("--limit", options.limit, "N", "names to paint of DIR/evaluation");
   return program.run(argc, argv, [&] {
