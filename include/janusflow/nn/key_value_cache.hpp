@@ -7,7 +7,8 @@
 
 namespace janusflow {
 
-/// Keys and values [S, kv_heads * head_dim] of one sequence for every layer. Grows by doubling.
+/// Keys and values [S, kv_heads * head_dim] of one sequence for every layer. Grows by a
+/// sixteenth: copying costs little beside the products of so many tokens, and memory is what is short.
 class KeyValueCache {
  public:
   KeyValueCache(Index layers, Index features) : features_(features), layers_(static_cast<std::size_t>(layers)) {}
@@ -50,12 +51,13 @@ class KeyValueCache {
   void reserve(Layer& layer, Index needed) {
     if (needed <= (layer.keys.empty() ? 0 : layer.keys.shape()[0])) return;
     // The first block fits exactly: a prompt's prefix is remembered once and never grows.
-    const Index capacity = layer.length == 0 ? needed : std::max(needed, 2 * layer.length);
+    const Index capacity = layer.length == 0 ? needed : std::max(needed, layer.length + std::max<Index>(32, layer.length / 16));
     for (Tensor<float, 2>* held : {&layer.keys, &layer.values}) {
       Tensor<float, 2> larger(Shape{capacity, features_});
       std::copy_n(held->data(), layer.length * features_, larger.data());
       *held = std::move(larger);
     }
+    if (layer.length > 0) BufferPool::instance().release();  // nobody asks for blocks of the old size again
   }
 
   Index features_;
