@@ -53,11 +53,11 @@ void activation_backward(Silu, const Tensor<T, R>& x, Tensor<T, R>& dy) {
   map_into(dy.view(), [](auto v, auto d) { return d * SiluSlope{}(v); }, x.view(), std::as_const(dy).view());
 }
 
-/// after(product): forward(kernel's after) computes it, backward(dy) takes the product's gradient to `inputs`.
+/// after(product), the operation `op`: forward(kernel's after) computes it, backward(dy) takes the product's gradient to `inputs`.
 template <class T, int R, class After, class Forward, class Backward, class... In>
-Var<T, R> product(After after, Forward&& forward, Backward backward, const In&... inputs) {
+Var<T, R> product(const char* op, After after, Forward&& forward, Backward backward, const In&... inputs) {
   if constexpr (std::is_same_v<After, Identity>) {
-    return result_of(forward(Identity{}), [backward](Tensor<T, R> dy) { backward(dy); }, inputs...);
+    return result_of(op, forward(Identity{}), [backward](Tensor<T, R> dy) { backward(dy); }, inputs...);
   } else if constexpr (is_residual<After>) {
     const auto residual = after.x;
     const auto numbers = residual.value();
@@ -68,7 +68,7 @@ Var<T, R> product(After after, Forward&& forward, Backward backward, const In&..
       y = forward(Identity{});
       y += numbers.reshape(y.shape());
     }
-    return result_of(
+    return result_of(op,
         std::move(y),
         [backward, residual](Tensor<T, R> dy) {
           backward(dy);
@@ -80,7 +80,7 @@ Var<T, R> product(After after, Forward&& forward, Backward backward, const In&..
       if constexpr (vectorised<T>) return Var<T, R>(forward(after));
     }
     auto before = std::make_shared<const Tensor<T, R>>(forward(Identity{}));
-    return result_of(
+    return result_of(op,
         activated(after, copied(before->view())),
         [backward, before, after](Tensor<T, R> dy) {
           activation_backward(after, *before, dy);
@@ -126,7 +126,7 @@ template <class T, int R, class After = Identity>
 Var<T, R> linear(const Var<T, R>& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
   require(x.shape().last() == weight.shape()[1], "linear: x ", x.shape(), " does not match weight ", weight.shape());
   return detail::product<T, R>(
-      after,
+      "linear", after,
       [&](auto kernel_after) {
         const auto rows = weight.value();
         return detail::stacked_product(x.value(), detail::StackedRows<T>({&rows, 1}), detail::bias_tensor(bias), kernel_after);
@@ -162,7 +162,7 @@ auto linear_each(const Var<T, R>& x, const First& first, const More&... more) {
   } else {
     for (std::size_t i = 0; i < count; ++i) products[i] = reference::linear(x.value(), weights[i].value());
   }
-  return detail::results_of(
+  return detail::results_of("linear_each",
       std::move(products),
       [x, weights](std::array<Tensor<T, R>, count> dys) {
         Tensor<T, R> dx;
@@ -187,7 +187,7 @@ Var<T, R> swiglu(const Var<T, R>& x, const Var<T, 2>& gate, const Var<T, 2>& up)
   auto both = std::make_shared<const Tensor<T, R>>(
       detail::stacked_product(x.value(), detail::StackedRows<T>(views), {}, Identity{}));
   Tensor<T, R> y = swiglu(both->view().columns(0, n), both->view().columns(n, 2 * n));
-  return detail::result_of(
+  return detail::result_of("swiglu",
       std::move(y),
       [x, weights = std::array<Var<T, 2>, 2>{gate, up}, both, n](Tensor<T, R> dy) {
         Tensor<T, R> dboth(both->shape());
@@ -204,7 +204,7 @@ template <class T, class After = Identity>
 Var<T, 4> conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias, ConvGeometry geometry, After after = {}) {
   const Index kernel = weight.shape()[2];
   return detail::product<T, 4>(
-      after,
+      "conv2d", after,
       [&](auto kernel_after) {
         if constexpr (detail::vectorised<T>) {
           PackedFilter<simd::Float32Dot> filter(weight.shape()[0], weight.shape()[1], kernel);
@@ -225,7 +225,7 @@ Var<T, 4> conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& b
 template <class T>
 Var<T, 4> upsample_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias) {
   return detail::product<T, 4>(
-      Identity{},
+      "upsample_conv2d", Identity{},
       [&](Identity) {
         if constexpr (detail::vectorised<T>) {
           UpsampleFilter<simd::Float32Dot> filter(weight.shape()[0], weight.shape()[1], 3);
@@ -245,7 +245,7 @@ Var<T, 4> upsample_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var
 
 template <class T>
 Var<T, 4> depthwise_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias) {
-  return detail::result_of(
+  return detail::result_of("depthwise_conv2d",
       depthwise_conv2d(x.value(), DepthwiseFilter<T>(weight.value()), bias.value()),
       [x, weight, bias](Tensor<T, 4> dy) {
         auto gradients = depthwise_conv2d_backward(x.value(), DepthwiseFilter<T>(weight.value()), dy);

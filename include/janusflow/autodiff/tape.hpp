@@ -2,13 +2,22 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "janusflow/autodiff/variable.hpp"
+#include "janusflow/core/stopwatch.hpp"
 
 namespace janusflow {
+
+/// Seconds that one kind of operation took on the way there and back.
+struct OperationTimes {
+  double forward = 0, backward = 0;
+  Index calls = 0;
+};
 
 /// Records the operations on variables that this thread computes while it lives, innermost tape first. Without a tape the
 /// operations compute and nothing else. What no training parameter stands behind is never recorded.
@@ -22,6 +31,9 @@ class Tape {
   /// Whether models are to be recorded a block at a time: of each block only what goes in is kept, and the block is computed again
   /// when its turn comes on the way back (Chen et al. 2016, arXiv 1604.06174). The same gradients, bit for bit.
   bool checkpoints_blocks = false;
+
+  /// Where the times of all operations are added up, by name; null: nowhere. What lies between two operations counts for the second.
+  std::map<std::string, OperationTimes>* times = nullptr;
 
   /// The innermost tape of this thread, or null.
   static Tape*& current() {
@@ -47,20 +59,23 @@ class Tape {
     while (!steps_.empty()) {
       const std::unique_ptr<Step> step = std::move(steps_.back());
       steps_.pop_back();
+      const Stopwatch watch;
       step->run();  // and is gone, with what it kept
+      if (times) (*times)[step->op].backward += watch.seconds();
     }
   }
 
-  /// Keeps `backward`, called with the gradient of the numbers of `slot` when all of it is known, unless there is none.
+  /// Keeps `backward`, called with the gradient of the numbers of `slot` when all of it is known, unless there is none. `op` names the
+  /// operation that has just been computed.
   template <class T, int R, class Backward>
-  void record(std::shared_ptr<detail::GradientSlot<T>> slot, Shape<R> shape, Backward backward) {
-    if (keeps_) steps_.push_back(std::make_unique<Recorded<T, R, Backward>>(std::move(slot), shape, std::move(backward)));
+  void record(const char* op, std::shared_ptr<detail::GradientSlot<T>> slot, Shape<R> shape, Backward backward) {
+    if (keeps_) keep(op, std::make_unique<Recorded<T, R, Backward>>(std::move(slot), shape, std::move(backward)));
   }
 
   /// The same of several results, whose gradients are known together.
   template <class T, int R, std::size_t N, class Backward>
-  void record(std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots, std::array<Shape<R>, N> shapes, Backward backward) {
-    if (keeps_) steps_.push_back(std::make_unique<RecordedTogether<T, R, N, Backward>>(std::move(slots), shapes, std::move(backward)));
+  void record(const char* op, std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots, std::array<Shape<R>, N> shapes, Backward backward) {
+    if (keeps_) keep(op, std::make_unique<RecordedTogether<T, R, N, Backward>>(std::move(slots), shapes, std::move(backward)));
   }
 
   /// While it lives nothing is recorded on this thread.
@@ -80,6 +95,8 @@ class Tape {
 
  private:
   struct Step {
+    const char* op = nullptr;
+
     virtual ~Step() = default;
     virtual void run() = 0;
   };
@@ -116,7 +133,18 @@ class Tape {
     }
   };
 
+  void keep(const char* op, std::unique_ptr<Step> step) {
+    step->op = op;
+    steps_.push_back(std::move(step));
+    if (!times) return;
+    OperationTimes& sum = (*times)[op];
+    sum.forward += since_last_.seconds();
+    ++sum.calls;
+    since_last_ = Stopwatch();
+  }
+
   Tape* outer_;
+  Stopwatch since_last_;
   std::vector<std::unique_ptr<Step>> steps_;
 };
 
@@ -131,16 +159,16 @@ bool records(const In&... inputs) {
 /// The result of an operation on `inputs`: its value and, where a tape records it, `backward(Tensor dy)`, which adds to the gradients
 /// of those inputs that need one.
 template <class T, int R, class Backward, class... In>
-Var<T, R> result_of(Tensor<T, R> value, Backward backward, const In&... inputs) {
+Var<T, R> result_of(const char* op, Tensor<T, R> value, Backward backward, const In&... inputs) {
   if (!records(inputs...)) return Var<T, R>(std::move(value));
   auto slot = std::make_shared<GradientSlot<T>>(GradientSlot<T>{value.size()});
-  Tape::current()->record(slot, value.shape(), std::move(backward));
+  Tape::current()->record(op, slot, value.shape(), std::move(backward));
   return {std::move(value), std::move(slot)};
 }
 
 /// The same of an operation with several results: `backward` gets an empty gradient for those that nothing flowed back to.
 template <class T, int R, std::size_t N, class Backward, class... In>
-std::array<Var<T, R>, N> results_of(std::array<Tensor<T, R>, N> values, Backward backward, const In&... inputs) {
+std::array<Var<T, R>, N> results_of(const char* op, std::array<Tensor<T, R>, N> values, Backward backward, const In&... inputs) {
   std::array<Var<T, R>, N> results;
   std::array<std::shared_ptr<GradientSlot<T>>, N> slots;
   std::array<Shape<R>, N> shapes;
@@ -150,7 +178,7 @@ std::array<Var<T, R>, N> results_of(std::array<Tensor<T, R>, N> values, Backward
     if (recorded) slots[i] = std::make_shared<GradientSlot<T>>(GradientSlot<T>{values[i].size()});
     results[i] = Var<T, R>(std::move(values[i]), slots[i]);
   }
-  if (recorded) Tape::current()->record(slots, shapes, std::move(backward));
+  if (recorded) Tape::current()->record(op, slots, shapes, std::move(backward));
   return results;
 }
 
@@ -172,7 +200,7 @@ auto checkpoint(Block block, const Var<T, R>&... x) {
   }();
   if (!y.needs_gradient()) return y;
   return detail::result_of(
-      Tensor(y.value()),
+      "checkpoint", Tensor(y.value()),
       [block = std::move(block), x...](auto dy) {
         Tape tape;
         const auto again = block(x...);

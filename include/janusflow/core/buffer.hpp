@@ -1,6 +1,8 @@
 // Pooled, 64-byte aligned storage: what a step frees, the next step takes again.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdlib>
 #include <map>
@@ -37,6 +39,63 @@ inline void unpoison([[maybe_unused]] void* begin, [[maybe_unused]] std::size_t 
   __asan_unpoison_memory_region(begin, bytes);
 #endif
 }
+
+/// A few small free blocks that a thread keeps for itself: the pieces of a parallel loop take and give back the same ones all the time,
+/// and would wait for each other at the pool's lock.
+class ThreadBlocks {
+ public:
+  static constexpr std::size_t largest = std::size_t{1} << 16;
+
+  /// The calling thread's, or null when it is ending.
+  static ThreadBlocks* instance() {
+    static thread_local bool ended = false;  // outlives the blocks
+    static thread_local ThreadBlocks blocks(&ended);
+    return ended ? nullptr : &blocks;
+  }
+
+  /// A block of exactly `bytes`, a size of the pool's up to `largest`, or null.
+  void* take(std::size_t bytes) {
+    auto& [size, count, list] = classes_[index(bytes)];
+    return count > 0 ? list[--count] : nullptr;
+  }
+  /// False where the thread has enough of this size.
+  bool put(void* block, std::size_t bytes) {
+    auto& [size, count, list] = classes_[index(bytes)];
+    if (count == list.size()) return false;
+    size = bytes;
+    list[count++] = block;
+    return true;
+  }
+  /// Frees all.
+  void release() {
+    for (auto& [bytes, count, list] : classes_)
+      for (; count > 0; --count) {
+        unpoison(list[count - 1], bytes);
+        std::free(list[count - 1]);
+      }
+  }
+
+ private:
+  explicit ThreadBlocks(bool* ended) : ended_(ended) {}
+  ~ThreadBlocks() {
+    release();
+    *ended_ = true;
+  }
+
+  struct Class {
+    std::size_t bytes = 0, count = 0;
+    std::array<void*, 6> list = {};
+  };
+  /// Eight sizes between two powers of two, from 64 bytes on.
+  static std::size_t index(std::size_t bytes) {
+    const std::size_t power = std::bit_ceil(bytes);
+    return (static_cast<std::size_t>(std::bit_width(power)) - 7) * 8 + bytes / (power / 16) - 9;
+  }
+
+  std::array<Class, 88> classes_{};
+  bool* ended_;
+};
+
 }  // namespace detail
 
 /// The process-wide pool behind Buffer. Freed blocks are kept by size and handed out again, so that a sampling loop touches the
@@ -53,7 +112,9 @@ class BufferPool {
   [[gnu::noinline]] void* allocate(std::size_t& bytes) {
     const std::size_t wanted = bytes;
     bytes = block_size(bytes);
-    void* block = reused(bytes);
+    auto* own = bytes <= detail::ThreadBlocks::largest ? detail::ThreadBlocks::instance() : nullptr;
+    void* block = own ? own->take(bytes) : nullptr;
+    if (!block) block = reused(bytes);
     if (!block) block = fresh(bytes);
     if (!block) {
       release();  // memory held for reuse may be what is missing
@@ -67,6 +128,8 @@ class BufferPool {
 
   /// Takes a block of exactly `bytes` (as allocate returned it) back.
   [[gnu::noinline]] void deallocate(void* block, std::size_t bytes) noexcept {
+    if (bytes <= detail::ThreadBlocks::largest)
+      if (auto* own = detail::ThreadBlocks::instance(); own && own->put(block, bytes)) return detail::poison(block, bytes);
     const std::lock_guard lock(mutex_);
     try {
       free_.emplace(bytes, block);
@@ -77,15 +140,17 @@ class BufferPool {
     }
   }
 
-  /// Gives every unused block back to the system: call it where a stage ends whose sizes the next stage does not share.
+  /// Gives every unused block back to the system, but for a few small ones of other threads: call it where a stage ends whose sizes
+  /// the next stage does not share.
   void release() noexcept {
+    if (auto* own = detail::ThreadBlocks::instance()) own->release();
     const std::lock_guard lock(mutex_);
     for (const auto& [bytes, block] : free_) give_back(block, bytes);
     free_.clear();
     pooled_ = 0;
   }
 
-  /// Bytes held for reuse.
+  /// Bytes held for reuse by any thread.
   std::size_t pooled() const {
     const std::lock_guard lock(mutex_);
     return pooled_;
