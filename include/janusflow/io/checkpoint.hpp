@@ -65,6 +65,12 @@ class Checkpoint {
   void release(const RawTensor& tensor) const {
     if (const auto found = places_.find(tensor.key); found != places_.end()) files_[found->second.file].release(tensor);
   }
+  /// The same of all tensors whose keys begin with `prefix`: where a stage ends whose weights the next one does not read. What is
+  /// needed again comes back from the file by itself.
+  void release(std::string_view prefix) const {
+    for (const RawTensor& tensor : tensors_)
+      if (tensor.key.starts_with(prefix)) release(tensor);
+  }
 
  private:
   struct Place {

@@ -22,13 +22,15 @@ struct ImageToText<P>::Parts {
   ImageProcessorConfig preprocessing;
   LlamaForCausalLM<P> language;
   UnderstandingEncoder<P> understanding;
+  std::shared_ptr<const Checkpoint> weights;  // of a converted model, still mapped
 
   explicit Parts(const ModelFiles& files)
       : config(files.config),
         processor(Processor::from_directory(files.directory, config.vision_und_enc.num_patches())),
         preprocessing(ImageProcessorConfig::from_directory(files.directory, config.vision_und_enc.image_size)),
         language(config.language),
-        understanding(config) {
+        understanding(config),
+        weights(files.checkpoint) {
     require(preprocessing.image_size == config.vision_und_enc.image_size, "the image processor makes pictures of ",
             preprocessing.image_size, " pixels, the model takes ", config.vision_und_enc.image_size);
     const Index places = processor.settings().num_image_tokens, patches = config.vision_und_enc.num_patches();
@@ -102,6 +104,8 @@ Answer ImageToText<P>::Conversation::ask(const std::string& question, const Answ
   const bool first = cache_->length() == 0;
   if (first)
     for (const auto& picture : pictures_) features.push_back(model_->see(picture));
+  model_->weights->release("vision_und_enc_model.");
+  BufferPool::instance().release();  // SigLIP's sizes are not the language model's
   answer.vision_seconds = vision_watch.seconds();
 
   const Stopwatch prefill_watch;
@@ -109,6 +113,7 @@ Answer ImageToText<P>::Conversation::ask(const std::string& question, const Answ
                                      : model_->processor.following_ids(question);
   auto logits = read(model_->embed(prompt, features, unread_));
   unread_.clear();
+  BufferPool::instance().release();  // nor are a prompt's those of one token
   answer.prompt_ids = std::move(prompt.ids);
   answer.prefill_seconds = prefill_watch.seconds();
 

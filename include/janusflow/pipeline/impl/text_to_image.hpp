@@ -27,6 +27,7 @@ struct TextToImage<P>::Parts {
   LlamaModel<P> language;
   VelocityHead<typename P::Precise> head;
   AutoencoderDecoder<typename P::Precise> decoder;
+  std::shared_ptr<const Checkpoint> weights;  // of a converted model, still mapped
 
   Parts(const ModelFiles& files, const AutoencoderFiles& vae)
       : config(files.config),
@@ -34,7 +35,8 @@ struct TextToImage<P>::Parts {
         processor(Processor::from_directory(files.directory)),
         language(config.language),
         head(config),
-        decoder(vae_config) {
+        decoder(vae_config),
+        weights(files.checkpoint) {
     require(vae_config.latent_channels == config.vision_gen_enc.input_channels, "the VAE has ", vae_config.latent_channels,
             " latent channels, the model ", config.vision_gen_enc.input_channels);
     require(vae_config.out_channels == 3, "the VAE makes pictures of ", vae_config.out_channels, " channels, not 3");
@@ -60,6 +62,7 @@ struct TextToImage<P>::Parts {
 
     const Stopwatch decode_watch;
     BufferPool::instance().release();  // the flow's sizes are not the decoder's
+    weights->release("language_model.");
     result.pictures = decode(flow.z);
     result.decode_seconds = decode_watch.seconds();
     return result;
