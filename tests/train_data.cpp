@@ -129,6 +129,7 @@ TEST_CASE("what is wrong with a line is said with file, line and key") {
       {R"({"task": "understanding", "pictures": [], "question": "x?", "answer": "y"})", ":2: pictures must not be empty"},
       {R"({"task": "understanding", "question": "x?", "answer": "y"})", ":2: picture is missing"},
       {R"({"task": "understanding", "picture": "a.png", "turns": [{"question": "x?"}]})", ":2: turns[0].answer is missing"},
+      {R"({"task": "understanding", "picture": "a.png", "questions": [{"answer": "x"}]})", ":2: questions[0].question is missing"},
       {R"({"task": "understanding", "picture": "a.png", "turns": []})", ":2: turns must be a list of questions and answers"},
       {R"({"task": "understanding", "content": [{"picture": "a.png"}]})", ":2: content must have a text"},
       {R"({"task": "understanding", "content": [{"picture": "a.png", "text": "x"}]})", ":2: content[0].text or picture must be there"},
@@ -151,7 +152,7 @@ TEST_CASE("samples become the ids that the pipelines will ask with, and only ans
   const test::TinyModel model;
   const Processor processor = Processor::from_directory(model.path(), 36);
   const SampleTokenizer tokenize(processor, 2000, 17);
-  const auto learned_text = [&](const TokenizedSample& tokens) {
+  const auto learned_text = [&](const LearnedIds& tokens) {
     REQUIRE(tokens.learned.size() == tokens.ids.size());
     std::vector<std::int32_t> ids;
     for (std::size_t i = 0; i < tokens.ids.size(); ++i)
@@ -163,31 +164,51 @@ TEST_CASE("samples become the ids that the pipelines will ask with, and only ans
   Sample question{.task = Task::understanding, .where = "m:1", .pictures = {"a.png"}, .prompt = {}, .turns = {{"What is it?", " red\n"}, {"And?", "b"}}, .document = {}};
   const auto asked = tokenize(question);
   const auto prompt = processor.understanding_ids("What is it?", 1);
-  CHECK(std::equal(prompt.ids.begin(), prompt.ids.end(), asked.ids.begin()));
+  CHECK(std::equal(prompt.ids.begin(), prompt.ids.end(), asked.trunk.ids.begin()));
   CHECK(asked.pictures == prompt.pictures);
   auto answers = processor.tokenizer().encode(" red");
   answers.push_back(eos);
   const auto second = processor.tokenizer().encode(" b");
   answers.insert(answers.end(), second.begin(), second.end());
   answers.push_back(eos);
-  CHECK(learned_text(asked) == answers);
+  CHECK(learned_text(asked.trunk) == answers);
   // Between the answers stands what following_ids reads, whose first id ends the first answer.
   const auto following = processor.following_ids("And?").ids;
-  const auto begin = asked.ids.begin() + static_cast<std::ptrdiff_t>(prompt.ids.size() + processor.tokenizer().encode(" red").size());
+  const auto begin = asked.trunk.ids.begin() + static_cast<std::ptrdiff_t>(prompt.ids.size() + processor.tokenizer().encode(" red").size());
   CHECK(std::equal(following.begin(), following.end(), begin));
 
   Sample painting{.task = Task::generation, .where = "m:2", .pictures = {"a.png"}, .prompt = test::golden_prompt, .turns = {}, .document = {}};
   const auto painted = tokenize(painting);
   auto expected = processor.generation_ids(test::golden_prompt);
   expected.pop_back();
-  CHECK(painted.ids == expected);
-  CHECK(learned_text(painted).empty());
+  CHECK(painted.trunk.ids == expected);
+  CHECK(learned_text(painted.trunk).empty());
 
   Sample document{.task = Task::understanding, .where = "m:3", .pictures = {"a.png"}, .prompt = {}, .turns = {}, .document = {{"ab"}, {{}, true}, {"c"}}};
   const auto read = tokenize(document);
   CHECK(read.pictures == std::vector<std::size_t>{3});
-  CHECK(read.ids.size() == 1 + 2 + 38 + 1 + 1);
-  CHECK(learned_text(read) == std::vector{read.ids[1], read.ids[2], read.ids[41], eos});
+  CHECK(read.trunk.ids.size() == 1 + 2 + 38 + 1 + 1);
+  CHECK(learned_text(read.trunk) == std::vector{read.trunk.ids[1], read.trunk.ids[2], read.trunk.ids[41], eos});
+
+  // Questions apart: trunk and branch together are the prompt of each.
+  Sample apart = question;
+  apart.apart = true;
+  const auto branched = tokenize(apart);
+  REQUIRE(branched.branches.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    auto whole = branched.trunk.ids;
+    whole.insert(whole.end(), branched.branches[i].ids.begin(), branched.branches[i].ids.end());
+    auto said = processor.understanding_ids(question.turns[i].question, 1).ids;
+    const auto answer = processor.tokenizer().encode(i == 0 ? " red" : " b");
+    said.insert(said.end(), answer.begin(), answer.end());
+    said.push_back(eos);
+    CHECK(whole == said);
+    CHECK(learned_text(branched.branches[i]).size() == answer.size() + 1);
+  }
+  CHECK(branched.pictures == prompt.pictures);
+  CHECK(branched.trunk.ids.back() == processor.ids().image_end);
+  apart.turns[1].question = "or <image_placeholder>?";
+  CHECK(error_of([&] { tokenize(apart); }) == "m:1: questions apart must have their pictures in one and the same place");
 
   const SampleTokenizer strict(processor, 20, 17);
   CHECK(contains(error_of([&] { strict(painting); }), "m:2 has "));

@@ -24,6 +24,7 @@ class TinyRun {
       lines += Json{{"task", "understanding"}, {"picture", file}, {"question", "What is it?"}, {"answer", name}}.dump() + '\n';
     }
     lines += R"({"task": "understanding", "content": [{"text": "See "}, {"picture": "0.png"}, {"text": "and"}, {"picture": "5.png"}]})" "\n";
+    lines += R"({"task": "understanding", "picture": "2.png", "questions": [{"question": "And?", "answer": "b"}, {"question": "Red?", "answer": "no"}]})" "\n";
     lines += R"({"task": "text", "question": "And?", "answer": "red is red"})" "\n" R"({"task": "text", "text": "red, green"})" "\n";
     model_.folder().write("train.jsonl", lines);
   }

@@ -24,7 +24,7 @@ SIDE = 64
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 EMOJI = "/usr/share/unicode/emoji/emoji-test.txt"
 ANNOTATIONS = "/usr/share/unicode/cldr/common/{}/en.xml"
-PROMPTS, CONVERSATIONS = 6, 6  # lines of a picture
+PROMPTS, QUESTIONS = 6, 6  # lines of a picture
 
 NAMING = ["What is this?", "What does the picture show?", "Generate the caption of this picture.", "Name this emoji."]
 CLASSES = {  # what a picture may be asked to be: beginnings of its subgroup
@@ -138,7 +138,7 @@ def is_of(item, beginnings):
     return item["subgroup"].startswith(beginnings)
 
 
-def conversation(item, relatives, items, r):
+def questions(item, relatives, items, r):
     """Questions about one picture: its name, whether it is a certain thing, and two of the rest."""
     other = item if r.random() < 0.5 else r.choice(relatives if r.random() < 0.6 else items)
     turns = [(r.choice(NAMING), item["name"]),
@@ -186,8 +186,8 @@ def main():
         # Plain emoji must not drown in skin tones: a base with n variants comes sqrt(n) times as often as one without.
         weight = round(variants[item["base"]] ** -0.5, 4)
         lines = [dict(task="generation", prompt=item["name"] if k == 0 else prompt(item, r), picture=picture, weight=weight) for k in range(PROMPTS)]
-        lines += [dict(task="understanding", picture=picture, turns=conversation(item, relatives[item["subgroup"]], items, r), weight=weight)
-                  for _ in range(CONVERSATIONS)]
+        lines += [dict(task="understanding", picture=picture, questions=questions(item, relatives[item["subgroup"]], items, r), weight=weight)
+                  for _ in range(QUESTIONS)]
         question, answer = fact(item, r)
         lines.append(dict(task="text", question=question, answer=answer, weight=weight))
         for line in lines:

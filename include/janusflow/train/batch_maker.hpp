@@ -65,7 +65,7 @@ class BatchMaker {
     for (std::size_t task = 0; task < num_tasks; ++task)
       for (Index position = before.values[task]; position < after.values[task]; ++position) {
         drawn.push_back({tokenize_(manifest_.read(static_cast<Task>(task), orders_[task](position))), position});
-        lengths.push_back(std::ssize(drawn.back().tokens.ids) + (drawn.back().painted() ? config_.noise_levels * (painted_patches_ + 1) : 0));
+        lengths.push_back(drawn.back().tokens.length() + (drawn.back().painted() ? config_.noise_levels * (painted_patches_ + 1) : 0));
       }
     std::vector<MicroBatch> batches;
     double learned = 0, painted = 0;
@@ -101,7 +101,9 @@ class BatchMaker {
     const CounterRandom dropout(config_.seed, "prompt dropout");
     for (const Drawn* sample : samples) {
       const TokenizedSample& tokens = sample->tokens;
-      const auto prompt = batch.add_tokens(tokens.ids, tokens.learned, tokens.pictures);
+      const auto prompt = batch.add_tokens(tokens.trunk.ids, tokens.trunk.learned, tokens.pictures);
+      for (const LearnedIds& branch : tokens.branches)
+        batch.add_tokens(branch.ids, branch.learned, {}, prompt, prompt.end - prompt.begin);
       if (!sample->painted()) {
         seen.insert(seen.end(), tokens.sample.pictures.begin(), tokens.sample.pictures.end());
         continue;

@@ -34,7 +34,8 @@ struct Sample {
   std::string where;                            // "train.jsonl:17", for the errors
   std::vector<std::filesystem::path> pictures;  // the one to be generated, or those asked about, in their order
   std::string prompt;                           // of generation
-  std::vector<Exchange> turns;                  // of understanding and text; or
+  std::vector<Exchange> turns;                  // of understanding and text: one conversation, or
+  bool apart = false;                           // questions that know nothing of each other; or
   std::vector<DocumentPiece> document;          // text, with pictures in it or without
   float weight = 1;                             // how often it comes, against others of its task
 };
@@ -68,7 +69,8 @@ class SampleReader {
       sample_.prompt = read_text(json_, "prompt");
       add_picture(json_.get<std::string>("picture"), json_.name("picture"));
     } else if (sample_.task == Task::understanding) {
-      json_.require_known({"task", "weight", "picture", "pictures", "question", "answer", "turns", "caption", "content"});
+      json_.require_known({"task", "weight", "picture", "pictures", "question", "answer", "turns", "questions", "caption",
+                          "content"});
       read_understanding();
     } else {
       json_.require_known({"task", "weight", "text", "question", "answer", "turns"});
@@ -93,14 +95,16 @@ class SampleReader {
   }
 
   void read_turns() {
-    if (!json_.has("turns")) {
+    sample_.apart = json_.has("questions");
+    if (!sample_.apart && !json_.has("turns")) {
       sample_.turns.push_back({read_text(json_, "question"), read_text(json_, "answer")});
       return;
     }
-    const Json& turns = json_.json().at("turns");
-    require(turns.is_array() && !turns.empty(), json_.name("turns"), " must be a list of questions and answers, at least one");
+    const std::string key = sample_.apart ? "questions" : "turns";
+    const Json& turns = json_.json().at(key);
+    require(turns.is_array() && !turns.empty(), json_.name(key), " must be a list of questions and answers, at least one");
     for (const Json& turn : turns) {
-      const JsonObject object(turn, json_.file(), "turns[" + std::to_string(sample_.turns.size()) + "]");
+      const JsonObject object(turn, json_.file(), key + '[' + std::to_string(sample_.turns.size()) + ']');
       object.require_known({"question", "answer"});
       sample_.turns.push_back({read_text(object, "question"), read_text(object, "answer")});
     }

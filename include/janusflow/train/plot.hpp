@@ -25,14 +25,14 @@ namespace detail {
 
 /// Three columns of five dots for each character; what is not here is a blank.
 inline std::string_view glyph(char c) {
-  constexpr std::string_view characters = "0123456789.-kabcdefghijlmnopqrstuvwxyz_";
+  constexpr std::string_view characters = "0123456789.-abcdefghijklmnopqrstuvwxyz_";
   constexpr std::array<std::string_view, 39> dots{
       "####.##.##.####", ".#.##..#..#.###", "##...#.#.#..###", "##...#.#...###.", "#.##.####..#..#", "####..##...###.", ".###..####.####",
-      "###..#.#..#..#.", "####.#####.####", "####.####..###.", "............##.", "......###......", "#..#.###.#.##.#", ".....##.##.###.",
-      "#..##.#.##.###.", "....###..#...##", "..#.###.##.#.##", "....##.###...##", ".##.#..###.#.#.", ".####.###..###.", "#..##.#.##.##.#",
-      ".#....#..#..#..", ".#..#..#..#..##", "...#######.##.#", "...##.#.##.##.#", "....#.#.##.#.#.", "##.#.###.#..#..", ".###.#.##..#..#",
-      "...#.###.#..#..", "....##.#...###.", ".#.###.#..#..##", "...#.##.##.#.##", "...#.##.##.#.#.", "...#.######.###", "...#.#.#.#.##.#",
-      "#.##.#.##..###.", "...##..#.#..##.", "............###", ""};
+      "###..#.#..#..#.", "####.#####.####", "####.####..###.", ".............#.", "......###......", "....###.##.#.##", "#..##.#.##.###.",
+      "....###..#...##", "..#.###.##.#.##", "....#.####...##", ".##.#.###.#..#.", ".###.#.##..###.", "#..#..##.#.##.#", ".#.....#..#..#.",
+      "..#.....##.#.#.", "#..#.###.#.##.#", ".#..#..#..#...#", "...#######.##.#", "...##.#.##.##.#", "....#.#.##.#.#.", "...##.#.###.#..",
+      "....###.#.##..#", "...#.###.#..#..", ".###...#...###.", ".#.###.#..#...#", "...#.##.##.#.##", "...#.##.##.#.#.", "...#.##.#######",
+      "...#.#.#..#.#.#", "...#.#.##..###.", "...###..#.#.###", "............###"};
   const auto at = characters.find(c);
   return at == std::string_view::npos ? std::string_view() : dots[at];
 }
@@ -108,7 +108,8 @@ inline Picture plot(const std::vector<Curve>& curves, Index width = 720, Index h
   const double x_step = detail::tick_step(x1 - x0, 6), y_step = detail::tick_step(y1 - y0, 5);
   for (double x = std::ceil(x0 / x_step) * x_step; x <= x1; x += x_step) {
     canvas.line(column(x), static_cast<double>(top), column(x), static_cast<double>(bottom), grey);
-    canvas.text(std::lround(column(x)) - 8, bottom + 8, detail::tick_label(x), black);
+    const std::string label = detail::tick_label(x);
+    canvas.text(std::min(std::lround(column(x)) - 8, width - 8 * std::ssize(label)), bottom + 8, label, black);
   }
   for (double y = std::ceil(y0 / y_step) * y_step; y <= y1; y += y_step) {
     canvas.line(static_cast<double>(left), row(y), static_cast<double>(right), row(y), grey);
