@@ -1,19 +1,17 @@
 // Paints pictures from prompts.
+#include "common/painting.hpp"
 #include "common/paths.hpp"
 #include "common/precision.hpp"
-#include "common/program.hpp"
 #include "common/progress.hpp"
 #include "janusflow/io/image.hpp"
 #include "janusflow/pipeline/model_files.hpp"
-#include "janusflow/pipeline/text_to_image.hpp"
 
 using namespace examples;
 
 namespace {
 
 struct Options {
-  std::string model = default_model(), vae, output = "out.png", solver = "euler", negative, noise, save_latents;
-  std::vector<double> interval{0.0, 1.0};
+  std::string model = default_model(), vae, output = "out.png", negative, noise, save_latents;
   std::size_t preview_every = 0;
   bool grid = false;
 };
@@ -59,6 +57,7 @@ void paint(Program& program, const Options& options, const ModelFiles& files, co
   }
   program.report["pictures"] = names;
   program.report["evaluations"] = result.evaluations;
+  program.report["rows"] = result.rows;
   program.report["timings"].update(
       {{"prompt", result.prompt_seconds}, {"flow", result.flow_seconds}, {"decode", result.decode_seconds}});
   if (!program.json())
@@ -79,15 +78,10 @@ int main(int argc, char** argv) {
   const auto* negative = program.option("-n,--negative-prompt", options.negative, "TEXT", "what guidance leads away from");
   program.option("-o,--output", options.output, "FILE", "the PNG file; of several, out-1.png, out-2.png, ...")
       ->check(png_name);
-  program.option("--steps", request.num_inference_steps, "N", "steps of the solver")->check(CLI::Range(1, 100000));
-  program.option("-g,--guidance", request.guidance_scale, "X", "weight of the prompt; 1 is none")
-      ->check(CLI::Range(-1000.0, 1000.0));
-  program.option("--guidance-interval", options.interval, "A B", "the times between which guidance is applied, 0 to 1")
-      ->expected(2)->check(CLI::Range(0.0, 1.0));
+  const PaintingOptions painting(cli);
   program.option("-s,--seed", request.seed, "N", "of the noise; picture j of a prompt takes seed + j");
   program.option("-b,--batch-count", request.images_per_prompt, "N", "pictures for each prompt")
       ->check(CLI::Range(1, 10000));
-  program.option("--solver", options.solver, "NAME", "of the flow's equation")->check(CLI::IsMember(solver_names()));
   program.option("--width", request.width, "N", "of the pictures in pixels; 0: the model's own")->check(CLI::Range(0, 16384));
   program.option("--height", request.height, "N", "the same")->check(CLI::Range(0, 16384));
   program.option("--noise", options.noise, "FILE", "safetensors file whose `noise` [B,C,h,w] to start from");
@@ -98,9 +92,7 @@ int main(int argc, char** argv) {
   return program.run(argc, argv, [&] {
     require_model(options.model);
     if (options.vae.empty()) options.vae = (std::filesystem::path(options.model) / "vae").string();
-    request.solver = solver_from_name(options.solver);
-    request.guidance_begin = options.interval[0];
-    request.guidance_end = options.interval[1];
+    painting.apply(request);
     if (negative->count()) request.negative_prompt = options.negative;
     if (!options.noise.empty()) {
       request.noise = SafetensorsFile(options.noise).at("noise").to_tensor<float, 4>();
@@ -112,7 +104,8 @@ int main(int argc, char** argv) {
 
     const ModelFiles files = ModelFiles::open(options.model);
     const std::string precision = choose_precision(program.precision(), *files.checkpoint);
-    program.report["settings"].update({{"vae", options.vae}, {"precision", precision}});
+    program.report["settings"].update({{"vae", options.vae}, {"precision", precision},  // and what --fast made of these
+                                       {"solver", solver_name(request.solver)}, {"steps", request.num_inference_steps}});
     with_precision(precision, [&]<class P>() { paint<P>(program, options, files, request); });
   });
 }

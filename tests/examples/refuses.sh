@@ -47,6 +47,13 @@ refuse 1 'out/nowhere/l' $paint -p x --save-latents out/nowhere/l.safetensors
 refuse 1 'multiple of 16' $paint -p x --width 65
 refuse 1 'no interval' $paint -p x --guidance-interval 0.7 0.2
 refuse 2 '--guidance-interval' $paint -p x --guidance-interval 0 2
+refuse 2 '--guidance-period' $paint -p x --guidance-period 0
+refuse 2 '--reuse' $paint -p x --reuse -1
+refuse 2 '--shift' $paint -p x --shift 0
+refuse 1 'chooses its steps by their error' $paint -p x --solver dopri5 --reuse 0.1
+echo '--steps no' >list.txt
+refuse 1 'list.txt, line 1: ' frontier list.txt -o out/x.csv
+refuse 1 'input holds no settings' frontier input -o out/x.csv
 refuse 1 'longer than the model' $paint -p "$(head -c 2000 /dev/zero | tr '\0' x)"
 refuse 1 'has no tensor noise' $paint -p x --noise latents.safetensors
 refuse 1 'no such file' $paint -p x --noise nowhere.safetensors

@@ -67,6 +67,14 @@ succeed $paint -p 'a cat' -o out/plain.png -g 1
 different out/one.png out/plain.png
 succeed $paint -p 'a cat' -o out/interval.png --guidance-interval 0.9 1
 same out/plain.png out/interval.png
+for cheaper in '--guidance-period 2' '--reuse 100 --steps 3' '--shift 3' '--fast'; do
+  succeed $paint -p 'a cat' -o out/cheaper.png $cheaper
+  different out/one.png out/cheaper.png
+done
+succeed $paint -p 'a cat' -o out/fast.png --fast --json
+says '"rows": '
+succeed $paint -p 'a cat' -o out/cheaper.png --fast --steps 3
+different out/fast.png out/cheaper.png
 for solver in heun midpoint rk4 ab2; do succeed $paint -p 'a cat' -o out/$solver.png --solver $solver; done
 succeed $paint -p '' -o out/wide.png --width 96 --height 48 --vae other/vae
 

@@ -1,0 +1,59 @@
+// How a picture is painted, as options of a command line: the program's own, or those on a line of a list of settings.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/program.hpp"
+#include "janusflow/pipeline/text_to_image.hpp"
+
+namespace examples {
+
+/// The settings of the flow. What each costs in quality is measured in docs/frontier.csv.
+class PaintingOptions {
+ public:
+  explicit PaintingOptions(CLI::App& cli) : cli_(cli) {
+    add_option(cli, "--steps", steps_, "N", "steps of the solver")->check(CLI::Range(1, 100000));
+    add_option(cli, "-g,--guidance", guidance_, "X", "weight of the prompt; 1 is none, at half the cost")->check(CLI::Range(-1000.0, 1000.0));
+    add_option(cli, "--guidance-interval", interval_, "A B", "the times between which guidance is applied, 0 to 1; the steps outside cost half")
+        ->expected(2)->check(CLI::Range(0.0, 1.0));
+    add_option(cli, "--guidance-period", guidance_period_, "K", "compute what guidance leads away from at every K-th evaluation only; the others cost half")
+        ->check(CLI::Range(1, 100000));
+    add_option(cli, "--solver", solver_, "NAME", "of the flow's equation; heun and midpoint cost two evaluations a step, rk4 four")->check(CLI::IsMember(solver_names()));
+    add_option(cli, "--tolerance", tolerance_, "X", "error that dopri5 allows a step; below 1e-4 (bf16) or 1e-3 (int8) rounding makes its steps short")
+        ->check(CLI::Range(1e-12, 1e3));
+    add_option(cli, "--shift", shift_, "X", "above 1, more of the steps near the noise; below, near the picture")->check(CLI::Range(0.01, 100.0));
+    add_option(cli, "--reuse", reuse_, "X", "extrapolate velocities that are expected to change by less than X; 0: compute all")
+        ->check(CLI::Range(0.0, 100.0));
+    cli.add_flag("--fast", fast_, "as --solver ab2 --steps 8, where these are not given: about three times as fast, little changed");
+  }
+
+  /// Sets what was given, or is the default; and what --fast says about the rest.
+  void apply(TextToImageRequest& request) const {
+    request.num_inference_steps = steps_;
+    request.guidance_scale = guidance_;
+    request.guidance_begin = interval_[0];
+    request.guidance_end = interval_[1];
+    request.guidance_period = guidance_period_;
+    request.solver = solver_from_name(solver_);
+    if (auto* adaptive = std::get_if<DormandPrince>(&request.solver)) adaptive->atol = adaptive->rtol = tolerance_;
+    request.shift = shift_;
+    request.reuse_threshold = reuse_;
+    if (!fast_) return;
+    if (!given("--solver")) request.solver = AdamsBashforth2{};
+    if (!given("--steps")) request.num_inference_steps = 8;
+  }
+
+ private:
+  bool given(const char* option) const { return cli_.count(option) > 0; }
+
+  const CLI::App& cli_;
+  int steps_ = 30, guidance_period_ = 1;
+  double guidance_ = 2, tolerance_ = 1e-3, shift_ = 1, reuse_ = 0;
+  std::vector<double> interval_{0.0, 1.0};
+  std::string solver_ = "euler";
+  bool fast_ = false;
+};
+
+}  // namespace examples
