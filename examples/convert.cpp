@@ -19,7 +19,7 @@ class NewDirectory {
  public:
   explicit NewDirectory(const fs::path& path) : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(getpid())) {
     std::error_code error;
-    require(!fs::exists(fs::symlink_status(path_, error)), path_.string(), " is there already");
+    require(!fs::exists(fs::symlink_status(path_, error)), path_.string(), " exists already");
     fs::create_directory(temporary_, error);
     require(!error, "cannot write ", temporary_.string(), ": ", error.message());
   }
