@@ -131,6 +131,15 @@ refuse 2 '--dtype' make_checkpoint -o out/x --config tiny --dtype f8
 refuse 1 'exists already' make_checkpoint -o tiny --config tiny
 refuse 1 'out/nowhere/x' make_checkpoint -o out/nowhere/x --config tiny
 
+refuse 2 'output is required' convert -m tiny
+refuse 1 'exists already' convert -m tiny -o tiny
+refuse 1 'out/nowhere/x' convert -m tiny -o out/nowhere/x
+refuse 1 'nowhere does not exist' convert -m nowhere -o out/x
+refuse 1 'float32 is not packed' convert -m tiny -o out/x --precision f32
+run convert -m tiny -o packed --precision q4 || fail "convert: $(cat stderr)"
+refuse 1 'is packed already' convert -m packed -o out/x
+refuse 1 'is packed for q4, not for int8' text_to_image -m packed -p x -o out/x.png --precision int8
+
 checks=$((checks + 1))
 ${EMULATOR:-} "$programs/inspect" tiny >/dev/full 2>stderr && fail "inspect took a full disk for standard output"
 [ "$(cat stderr)" = 'inspect: cannot write to standard output' ] || fail "full disk: $(cat stderr)"

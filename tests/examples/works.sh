@@ -25,7 +25,7 @@ different() {
   ! cmp -s "$1" "$2" || fail "$1 and $2 are the same"
 }
 
-for program in text_to_image image_to_text autoencode tokenize inspect make_checkpoint evaluate; do
+for program in text_to_image image_to_text autoencode tokenize inspect make_checkpoint convert evaluate frontier; do
   succeed $program --help
   for option in --threads --precision --json; do says "$option"; done
 done
@@ -100,6 +100,21 @@ succeed $ask -i out/one.png -i out/wide.png -q 'What are these?' --temperature 0
 checks=$((checks + 1))
 printf 'And now?\n\nAnd then?\n' | run $ask -i out/one.png -q 'What is this?' --chat --show-ids || fail "chat: $(cat stderr)"
 [ "$(grep -c '^answer ids: ' stdout)" = 3 ] || fail "not three answers: $(cat stdout)"
+
+# Converted, it is the same model, recognised, and complete.
+for precision in bf16 int8 q4; do
+  succeed convert -m tiny -o out/$precision --precision $precision
+  succeed inspect --summary out/$precision
+  [ "$(grep -c 'every tensor that the config asks for is there, and no other' stdout)" = 2 ] || fail "inspect: $(cat stdout)"
+  succeed $paint -p 'a cat' -o out/rounded.png --precision $precision
+  succeed text_to_image -m out/$precision --steps 2 --seed 7 -p 'a cat' -o out/converted.png --json
+  says "\"precision\": \"$precision\""
+  same out/rounded.png out/converted.png
+  succeed $ask -i out/one.png -q 'What is this?' --show-ids --precision $precision
+  cp stdout answer
+  succeed image_to_text -m out/$precision --max-new-tokens 8 -i out/one.png -q 'What is this?' --show-ids
+  same stdout answer
+done
 
 # There and back.
 succeed autoencode --vae tiny/vae -i out/one.png -o out/back.png --save-latents out/mean.safetensors
