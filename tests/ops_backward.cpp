@@ -26,7 +26,8 @@ void check_sum(const Tensor<float, R>& y, const Tensor<double, R>& exact, const 
 }  // namespace
 
 TEST_CASE("linear: gradients of input, weight and bias") {
-  for (const auto& [rows, in, out] : {std::array<Index, 3>{1, 1, 1}, {5, 7, 3}, {33, 40, 70}, {2100, 17, 30}}) {
+  for (const auto& sizes : {std::array<Index, 3>{1, 1, 1}, {5, 7, 3}, {33, 40, 70}, {2100, 17, 30}, {20, 5, 300}}) {
+    const Index rows = sizes[0], in = sizes[1], out = sizes[2];
     CAPTURE(rows);
     const auto x = random_tensor<float>(Shape{rows, in}, 1), w = random_tensor<float>(Shape{out, in}, 2);
     const auto dense = random_tensor<float>(Shape{rows, out}, 3);

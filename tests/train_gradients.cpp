@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include "golden.hpp"
+#include "io_testing.hpp"
 #include "janusflow/io/load.hpp"
+#include "janusflow/io/save.hpp"
 #include "janusflow/train/losses.hpp"
 #include "janusflow/train/optimizer.hpp"
 
@@ -227,5 +229,23 @@ TEST_CASE("ten steps of AdamW follow PyTorch's losses") {
     });
     if (!optimizer) optimizer.emplace(tensors, OptimizerSettings{});
     optimizer->step(tensors, 1e-3, 1);
+  }
+}
+
+TEST_CASE("master weights are written in the published layout, as they were read") {
+  Bench bench;
+  const io_testing::Folder folder;
+  write_safetensors(folder / "model.safetensors", parameter_entries(bench.model));
+  const Checkpoint written(folder.path()), original(tiny);
+  CHECK(written.tensors().size() == original.tensors().size());
+  for (const RawTensor& tensor : written.tensors()) {
+    CAPTURE(tensor.key);
+    const RawTensor& before = original.at(tensor.key);
+    CHECK(tensor.shape == before.shape);
+    REQUIRE(tensor.size() == before.size());
+    std::vector<float> a(static_cast<std::size_t>(tensor.size())), b(a);
+    tensor.copy_to(a.data());
+    before.copy_to(b.data());
+    CHECK(a == b);
   }
 }

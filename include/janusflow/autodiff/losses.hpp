@@ -20,8 +20,8 @@ Tensor<T, 1> one_number(T value) {
 
 template <class T, int R>
 Var<T, 1> cross_entropy(const Var<T, R>& logits, std::span<const std::int32_t> targets) {
-  return detail::result_of("cross_entropy",
-      detail::one_number(cross_entropy(logits.value(), targets)),
+  return detail::result_of(
+      "cross_entropy", detail::one_number(cross_entropy(logits.value(), targets)),
       [logits, list = std::vector<std::int32_t>(targets.begin(), targets.end())](Tensor<T, 1> dy) {
         logits.accumulate(cross_entropy_backward(logits.value(), list, dy(0)));
       },
@@ -30,22 +30,22 @@ Var<T, 1> cross_entropy(const Var<T, R>& logits, std::span<const std::int32_t> t
 
 template <class T, int R>
 Var<T, 1> mean_squared_error(const Var<T, R>& x, const Var<T, R>& target) {
-  return detail::result_of("mean_squared_error",
-      detail::one_number(mean_squared_error(x.value(), target.value())),
+  return detail::result_of(
+      "mean_squared_error", detail::one_number(mean_squared_error(x.value(), target.value())),
       [x, target](Tensor<T, 1> dy) { x.accumulate(mean_squared_error_backward(x.value(), target.value(), dy(0))); }, x);
 }
 
 template <class T, int R>
 Var<T, 1> mean_absolute_error(const Var<T, R>& x, const Var<T, R>& target) {
-  return detail::result_of("mean_absolute_error",
-      detail::one_number(mean_absolute_error(x.value(), target.value())),
+  return detail::result_of(
+      "mean_absolute_error", detail::one_number(mean_absolute_error(x.value(), target.value())),
       [x, target](Tensor<T, 1> dy) { x.accumulate(mean_absolute_error_backward(x.value(), target.value(), dy(0))); }, x);
 }
 
 template <class T, int R>
 Var<T, 1> mean_cosine_similarity(const Var<T, R>& x, const Var<T, R>& target) {
-  return detail::result_of("mean_cosine_similarity",
-      detail::one_number(mean_cosine_similarity(x.value(), target.value())),
+  return detail::result_of(
+      "mean_cosine_similarity", detail::one_number(mean_cosine_similarity(x.value(), target.value())),
       [x, target](Tensor<T, 1> dy) { x.accumulate(mean_cosine_similarity_backward(x.value(), target.value(), dy(0))); }, x);
 }
 

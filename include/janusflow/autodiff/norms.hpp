@@ -14,8 +14,8 @@ namespace janusflow {
 
 template <class T, int R>
 Var<T, R> rms_norm(const Var<T, R>& x, const Var<T, 1>& weight, float eps) {
-  return detail::result_of("rms_norm",
-      rms_norm(x.value(), weight.value(), T(eps)),
+  return detail::result_of(
+      "rms_norm", rms_norm(x.value(), weight.value(), T(eps)),
       [x, weight, eps](Tensor<T, R> dy) {
         auto gradients = rms_norm_backward(x.value(), weight.value(), T(eps), dy);
         x.accumulate(std::move(gradients.dx));
@@ -26,8 +26,8 @@ Var<T, R> rms_norm(const Var<T, R>& x, const Var<T, 1>& weight, float eps) {
 
 template <class T, int R>
 Var<T, R> layer_norm(const Var<T, R>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, float eps) {
-  return detail::result_of("layer_norm",
-      layer_norm(x.value(), weight.value(), bias.value(), T(eps)),
+  return detail::result_of(
+      "layer_norm", layer_norm(x.value(), weight.value(), bias.value(), T(eps)),
       [x, weight, bias, eps](Tensor<T, R> dy) {
         auto gradients = layer_norm_backward(x.value(), weight.value(), T(eps), dy);
         x.accumulate(std::move(gradients.dx));
@@ -52,16 +52,16 @@ void group_norm_gradients(const Var<T, 4>& x, const Var<T, 1>& weight, const Var
 
 template <class T>
 Var<T, 4> group_norm(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps) {
-  return detail::result_of("group_norm",
-      group_norm(x.value(), weight.value(), bias.value(), groups, T(eps)),
+  return detail::result_of(
+      "group_norm", group_norm(x.value(), weight.value(), bias.value(), groups, T(eps)),
       [x, weight, bias, groups, eps](Tensor<T, 4> dy) { detail::group_norm_gradients(x, weight, bias, groups, eps, dy); }, x, weight, bias);
 }
 
 /// The normalised picture is computed again on the way back rather than kept.
 template <class T>
 Var<T, 4> group_norm_silu(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps) {
-  return detail::result_of("group_norm_silu",
-      group_norm_silu(x.value(), weight.value(), bias.value(), groups, T(eps)),
+  return detail::result_of(
+      "group_norm_silu", group_norm_silu(x.value(), weight.value(), bias.value(), groups, T(eps)),
       [x, weight, bias, groups, eps](Tensor<T, 4> dy) {
         const auto h = group_norm(x.value(), weight.value(), bias.value(), groups, T(eps));
         detail::map_into(dy.view(), [](auto v, auto d) { return d * detail::SiluSlope{}(v); }, h.view(), std::as_const(dy).view());
@@ -72,8 +72,8 @@ Var<T, 4> group_norm_silu(const Var<T, 4>& x, const Var<T, 1>& weight, const Var
 
 template <class T>
 Var<T, 4> global_response_norm(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias) {
-  return detail::result_of("global_response_norm",
-      global_response_norm(x.value(), weight.value(), bias.value()),
+  return detail::result_of(
+      "global_response_norm", global_response_norm(x.value(), weight.value(), bias.value()),
       [x, weight, bias](Tensor<T, 4> dy) {
         auto gradients = global_response_norm_backward(x.value(), weight.value(), dy);
         x.accumulate(std::move(gradients.dx));
@@ -85,8 +85,8 @@ Var<T, 4> global_response_norm(const Var<T, 4>& x, const Var<T, 1>& weight, cons
 
 template <class T, int R>
 Var<T, R> modulate(const Var<T, R>& x, const Var<T, 2>& scale_shift) {
-  return detail::result_of("modulate",
-      modulate(x.value(), scale_shift.value()),
+  return detail::result_of(
+      "modulate", modulate(x.value(), scale_shift.value()),
       [x, scale_shift](Tensor<T, R> dy) {
         auto [dx, dscale_shift] = modulate_backward(x.value(), scale_shift.value(), dy);
         x.accumulate(std::move(dx));
@@ -97,20 +97,20 @@ Var<T, R> modulate(const Var<T, R>& x, const Var<T, 2>& scale_shift) {
 
 template <class T, int R>
 Var<T, R> silu(const Var<T, R>& x) {
-  return detail::result_of("silu",
-      silu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(silu_backward(x.value(), dy)); }, x);
+  return detail::result_of(
+      "silu", silu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(silu_backward(x.value(), dy)); }, x);
 }
 template <class T, int R>
 Var<T, R> gelu(const Var<T, R>& x) {
-  return detail::result_of("gelu",
-      gelu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(gelu_backward(x.value(), dy)); }, x);
+  return detail::result_of(
+      "gelu", gelu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(gelu_backward(x.value(), dy)); }, x);
 }
 
 /// x + y, shapes agree.
 template <class T, int R>
 Var<T, R> operator+(const Var<T, R>& x, const Var<T, R>& y) {
-  return detail::result_of("add",
-      add(x.value(), y.value()),
+  return detail::result_of(
+      "add", add(x.value(), y.value()),
       [x, y](Tensor<T, R> dy) {
         if (y.needs_gradient()) y.accumulate(dy.clone());
         x.accumulate(std::move(dy));
@@ -121,8 +121,8 @@ Var<T, R> operator+(const Var<T, R>& x, const Var<T, R>& y) {
 /// factor * x.
 template <class T, int R>
 Var<T, R> operator*(std::type_identity_t<T> factor, const Var<T, R>& x) {
-  return detail::result_of("scale",
-      factor * detail::copied(x.value()), [x, factor](Tensor<T, R> dy) { x.accumulate(factor * dy); }, x);
+  return detail::result_of(
+      "scale", factor * detail::copied(x.value()), [x, factor](Tensor<T, R> dy) { x.accumulate(factor * dy); }, x);
 }
 
 }  // namespace janusflow

@@ -36,12 +36,12 @@ template <class T, int R>
 inline constexpr bool is_residual<Add<Var<T, R>>> = true;
 
 template <class T, int R>
-Tensor<T, R> activated(Gelu, Tensor<T, R> x) {
-  return gelu(std::move(x));
+Tensor<T, R> activated(Gelu, const Tensor<T, R>& x) {
+  return gelu(x);
 }
 template <class T, int R>
-Tensor<T, R> activated(Silu, Tensor<T, R> x) {
-  return silu(std::move(x));
+Tensor<T, R> activated(Silu, const Tensor<T, R>& x) {
+  return silu(x);
 }
 /// dy becomes dx of y = after(x).
 template <class T, int R>
@@ -68,8 +68,8 @@ Var<T, R> product(const char* op, After after, Forward&& forward, Backward backw
       y = forward(Identity{});
       y += numbers.reshape(y.shape());
     }
-    return result_of(op,
-        std::move(y),
+    return result_of(
+        op, std::move(y),
         [backward, residual](Tensor<T, R> dy) {
           backward(dy);
           residual.accumulate(std::move(dy).reshaped(residual.shape()));
@@ -80,8 +80,8 @@ Var<T, R> product(const char* op, After after, Forward&& forward, Backward backw
       if constexpr (vectorised<T>) return Var<T, R>(forward(after));
     }
     auto before = std::make_shared<const Tensor<T, R>>(forward(Identity{}));
-    return result_of(op,
-        activated(after, copied(before->view())),
+    return result_of(
+        op, activated(after, *before),
         [backward, before, after](Tensor<T, R> dy) {
           activation_backward(after, *before, dy);
           backward(dy);
@@ -96,7 +96,12 @@ Tensor<T, R> stacked_product(TensorView<const T, R> x, const StackedRows<T>& row
   if constexpr (vectorised<T>) {
     PackedMatrix<simd::Float32Dot> packed(rows.count(), x.shape.last());
     packed.pack_rows(rows);
-    return linear(x, packed, bias, after);
+    Tensor<T, R> y(x.shape.with_last(rows.count()));
+    require(bias.empty() || bias.size() == rows.count(), "linear: bias ", bias.shape(), " does not match weight ",
+            Shape{rows.count(), x.shape.last()});
+    require_fits(after, x.rows(), rows.count());
+    multiply_rows(as_rows(x), packed, bias, after, y.data());
+    return y;
   } else {
     Tensor<T, 2> weight(Shape{rows.count(), x.shape.last()});
     for (Index n = 0; n < rows.count(); ++n) std::copy_n(rows(n), x.shape.last(), &weight(n, 0));
@@ -152,18 +157,25 @@ auto linear_each(const Var<T, R>& x, const First& first, const More&... more) {
   for (const auto& w : weights) require(x.shape().last() == w.shape()[1], "linear: x ", x.shape(), " does not match weight ", w.shape());
   std::array<Tensor<T, R>, count> products;
   if constexpr (detail::vectorised<T>) {
-    const PackedInput<simd::Float32Dot> packed(x.value());
+    std::array<PackedMatrix<simd::Float32Dot>, count> packed;
     for (std::size_t i = 0; i < count; ++i) {
-      PackedMatrix<simd::Float32Dot> weight(weights[i].shape()[0], weights[i].shape()[1]);
-      weight.pack(weights[i].value());
-      products[i] = Tensor<T, R>(x.shape().with_last(weight.out_features()));
-      detail::linear_into(packed, weight, {}, Identity{}, products[i].data(), weight.out_features());
+      packed[i] = PackedMatrix<simd::Float32Dot>(weights[i].shape()[0], weights[i].shape()[1]);
+      packed[i].pack(weights[i].value());
+      products[i] = Tensor<T, R>(x.shape().with_last(packed[i].out_features()));
     }
+    detail::for_packed_rows(detail::as_rows(x.value()), [&](Index begin, Index end, auto&& panel) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const Index columns = packed[i].out_features();
+        const PanelPairs<simd::Float32Dot> pairs{packed[i]};
+        gemm_block<simd::Float32Dot>(begin, end, panel, pairs, 0, pairs.count(),
+                                     detail::StoreTile<Identity>{{products[i].data(), columns}, columns, nullptr, {}});
+      }
+    });
   } else {
     for (std::size_t i = 0; i < count; ++i) products[i] = reference::linear(x.value(), weights[i].value());
   }
-  return detail::results_of("linear_each",
-      std::move(products),
+  return detail::results_of(
+      "linear_each", std::move(products),
       [x, weights](std::array<Tensor<T, R>, count> dys) {
         Tensor<T, R> dx;
         for (std::size_t i = 0; i < count; ++i) {
@@ -187,8 +199,8 @@ Var<T, R> swiglu(const Var<T, R>& x, const Var<T, 2>& gate, const Var<T, 2>& up)
   auto both = std::make_shared<const Tensor<T, R>>(
       detail::stacked_product(x.value(), detail::StackedRows<T>(views), {}, Identity{}));
   Tensor<T, R> y = swiglu(both->view().columns(0, n), both->view().columns(n, 2 * n));
-  return detail::result_of("swiglu",
-      std::move(y),
+  return detail::result_of(
+      "swiglu", std::move(y),
       [x, weights = std::array<Var<T, 2>, 2>{gate, up}, both, n](Tensor<T, R> dy) {
         Tensor<T, R> dboth(both->shape());
         const auto g = both->view().columns(0, n), u = both->view().columns(n, 2 * n);
@@ -245,8 +257,8 @@ Var<T, 4> upsample_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var
 
 template <class T>
 Var<T, 4> depthwise_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias) {
-  return detail::result_of("depthwise_conv2d",
-      depthwise_conv2d(x.value(), DepthwiseFilter<T>(weight.value()), bias.value()),
+  return detail::result_of(
+      "depthwise_conv2d", depthwise_conv2d(x.value(), DepthwiseFilter<T>(weight.value()), bias.value()),
       [x, weight, bias](Tensor<T, 4> dy) {
         auto gradients = depthwise_conv2d_backward(x.value(), DepthwiseFilter<T>(weight.value()), dy);
         x.accumulate(std::move(gradients.dx));

@@ -21,8 +21,8 @@ template <class Dot, class T>
 Var<T, 3> attention(const Var<T, 3>& q, const Var<T, 3>& k, const Var<T, 3>& v, Index heads, Index kv_heads, AttentionMask mask = {},
                     std::span<const Past> past = {}) {
   for (const Past& p : past) require(p.length() == 0, "attention: a recorded pass has no past");
-  return detail::result_of("attention",
-      segmented_attention(q.value(), k.value(), v.value(), heads, kv_heads, mask),
+  return detail::result_of(
+      "attention", segmented_attention(q.value(), k.value(), v.value(), heads, kv_heads, mask),
       [q, k, v, heads, kv_heads, causal = mask.causal,
        segments = std::vector<Segment>(mask.segments.begin(), mask.segments.end())](Tensor<T, 3> dy) {
         auto gradients = segmented_attention_backward(q.value(), k.value(), v.value(), heads, kv_heads, {causal, {}, segments}, dy);
@@ -35,15 +35,15 @@ Var<T, 3> attention(const Var<T, 3>& q, const Var<T, 3>& k, const Var<T, 3>& v, 
 
 template <class T>
 Var<T, 3> rope(const Var<T, 3>& x, const Rotation& rotation) {
-  return detail::result_of("rope",
-      rope(detail::copied(x.value()), rotation),
+  return detail::result_of(
+      "rope", rope(detail::copied(x.value()), rotation),
       [x, rotation](Tensor<T, 3> dy) { x.accumulate(rope_backward(rotation, std::move(dy))); }, x);
 }
 
 template <class T>
 Var<T, 2> embedding(std::span<const std::int32_t> ids, const Var<T, 2>& table) {
-  return detail::result_of("embedding",
-      embedding(ids, table.value()),
+  return detail::result_of(
+      "embedding", embedding(ids, table.value()),
       [table, list = std::vector<std::int32_t>(ids.begin(), ids.end())](Tensor<T, 2> dy) {
         if (table.needs_gradient()) embedding_backward(list, table.gradient_sum(), dy);
       },
@@ -52,8 +52,8 @@ Var<T, 2> embedding(std::span<const std::int32_t> ids, const Var<T, 2>& table) {
 
 template <class T, int R>
 Var<T, R> select(const Var<T, R>& x, std::span<const Index> indices) {
-  return detail::result_of("select",
-      select(x.value(), indices),
+  return detail::result_of(
+      "select", select(x.value(), indices),
       [x, list = std::vector<Index>(indices.begin(), indices.end())](Tensor<T, R> dy) {
         if (x.needs_gradient()) select_backward<T, R>(list, x.gradient_sum(), dy);
       },
@@ -62,8 +62,8 @@ Var<T, R> select(const Var<T, R>& x, std::span<const Index> indices) {
 
 template <class T>
 Var<T, 3> take_tokens(const Var<T, 3>& x, Index begin, Index end) {
-  return detail::result_of("take_tokens",
-      take_tokens(x.value(), begin, end),
+  return detail::result_of(
+      "take_tokens", take_tokens(x.value(), begin, end),
       [x, begin](Tensor<T, 3> dy) {
         if (x.needs_gradient()) take_tokens_backward<T>(begin, x.gradient_sum(), dy);
       },
@@ -76,8 +76,8 @@ Var<T, 3> drop_tokens(const Var<T, 3>& x, Index count) {
 
 template <class T>
 Var<T, 3> concat_tokens(const Var<T, 3>& a, const Var<T, 3>& b) {
-  return detail::result_of("concat_tokens",
-      concat_tokens(a.value(), b.value()),
+  return detail::result_of(
+      "concat_tokens", concat_tokens(a.value(), b.value()),
       [a, b](Tensor<T, 3> dy) {
         const Index length = a.shape()[1];
         if (a.needs_gradient()) a.accumulate(take_tokens(dy, 0, length));
@@ -88,8 +88,8 @@ Var<T, 3> concat_tokens(const Var<T, 3>& a, const Var<T, 3>& b) {
 
 template <class T>
 Var<T, 4> concat_channels(const Var<T, 4>& a, const Var<T, 4>& b) {
-  return detail::result_of("concat_channels",
-      concat_channels(a.value(), b.value()),
+  return detail::result_of(
+      "concat_channels", concat_channels(a.value(), b.value()),
       [a, b](Tensor<T, 4> dy) {
         const Index channels = a.shape()[3];
         const auto d = std::as_const(dy).view();
@@ -116,8 +116,8 @@ Var<T, 2> concat_rows(std::span<const Var<T, 2>> parts) {
   const auto* first = &parts.front();
   for (const auto& part : parts)
     if (part.needs_gradient()) first = &part;
-  return detail::result_of("concat_rows",
-      std::move(y),
+  return detail::result_of(
+      "concat_rows", std::move(y),
       [list = std::vector<Var<T, 2>>(parts.begin(), parts.end())](Tensor<T, 2> dy) {
         Index begin = 0;
         for (const auto& part : list) {
@@ -131,8 +131,8 @@ Var<T, 2> concat_rows(std::span<const Var<T, 2>> parts) {
 
 template <class T>
 Var<T, 3> add_rows(const Var<T, 3>& x, const Var<T, 3>& rows) {
-  return detail::result_of("add_rows",
-      add_rows(detail::copied(x.value()), Tensor<T, 3>(rows.value())),
+  return detail::result_of(
+      "add_rows", add_rows(detail::copied(x.value()), Tensor<T, 3>(rows.value())),
       [x, rows](Tensor<T, 3> dy) {
         if (rows.needs_gradient())
           for (Index b = 0; b < dy.shape()[0]; ++b) rows.accumulate(Tensor<T, 3>(std::as_const(dy).view().slice(b, b + 1)));
@@ -143,8 +143,8 @@ Var<T, 3> add_rows(const Var<T, 3>& x, const Var<T, 3>& rows) {
 
 template <class T>
 Var<T, 4> pixel_shuffle(const Var<T, 4>& x, Index factor) {
-  return detail::result_of("pixel_shuffle",
-      pixel_shuffle(x.value(), factor), [x, factor](Tensor<T, 4> dy) { x.accumulate(pixel_unshuffle(dy, factor)); }, x);
+  return detail::result_of(
+      "pixel_shuffle", pixel_shuffle(x.value(), factor), [x, factor](Tensor<T, 4> dy) { x.accumulate(pixel_unshuffle(dy, factor)); }, x);
 }
 
 }  // namespace janusflow

@@ -29,71 +29,85 @@ class StackedRows {
   std::vector<const T*> rows_;
 };
 
-/// Rows that are summed over at a time in a product of transposes: both packed inputs then stay in the second-level cache.
-inline constexpr Index outer_rows = 2048;
-
-/// Columns [N] of rows [begin, end) of dy as the left side of a product of a transpose: panels [end - begin][tile_rows], the last one narrower.
-inline Tensor<float, 1> pack_transposed(TensorView<const float, 2> dy, Index begin, Index end) {
-  const Index columns = dy.shape[1], depth = end - begin;
-  Tensor<float, 1> packed(Shape{columns * depth});
-  // A few rows at a time stay in the first-level cache while all panels take their part.
-  parallel_chunks(depth, 16, [&](Index from, Index to) {
-    for (Index first = 0; first < columns; first += simd::tile_rows) {
-      const Index count = std::min<Index>(simd::tile_rows, columns - first);
-      float* out = packed.data() + first * depth + from * count;
-      if (count == simd::tile_rows)
-        for (Index m = begin + from; m < begin + to; ++m, out += count)
-          std::memcpy(out, dy.row(m) + first, sizeof(float) * simd::tile_rows);  // of a size that the compiler knows
-      else
-        for (Index m = begin + from; m < begin + to; ++m, out += count) std::copy_n(dy.row(m) + first, count, out);
-    }
-  });
-  return packed;
+template <class T, int R>
+TensorView<const T, 2> as_rows(TensorView<const T, R> x) {
+  return {x.data, Shape{x.rows(), x.shape.last()}, x.row_stride};
 }
+
+/// Calls body(begin, end, panel) for blocks of rows of x that cover all of them, on all threads; panel(row) is the input panel that
+/// starts at a row. Each block is packed by the thread that uses it, and so out of its cache: long batches pass memory once.
+template <class Body>
+void for_packed_rows(TensorView<const float, 2> x, Body&& body) {
+  const Index words = input_row_words<simd::Float32Dot>(x.shape[1]), blocks = (x.rows() + simd::tile_rows - 1) / simd::tile_rows;
+  const Index grain = std::clamp<Index>(blocks / (4 * num_threads()), 1, 8) * simd::tile_rows;
+  parallel_chunks(x.rows(), grain, [&](Index begin, Index end) {
+    Tensor<float, 1> packed(Shape{(end - begin) * words});
+    for (Index row = begin; row < end; row += simd::tile_rows) {
+      const Index count = std::min<Index>(simd::tile_rows, end - row);
+      for (Index r = 0; r < count; ++r)
+        pack_input_row<simd::Float32Dot>(x.row(row + r), x.shape[1], packed.data() + (row - begin) * words, r, count);
+    }
+    body(begin, end, [&](Index row) { return packed.data() + (row - begin) * words; });
+  });
+}
+
+/// y [rows, out] = after(x . weightT + bias), as linear computes it. What `after` reads must have been checked.
+template <class After>
+void multiply_rows(TensorView<const float, 2> x, const PackedMatrix<simd::Float32Dot>& weight, const Tensor<float, 1>& bias, After after,
+                   float* y) {
+  const Index columns = weight.out_features();
+  const PanelPairs<simd::Float32Dot> pairs{weight};
+  const StoreTile<After> store{{y, columns}, columns, bias.empty() ? nullptr : bias.data(), after};
+  for_packed_rows(x, [&](Index begin, Index end, auto&& panel) {
+    gemm_block<simd::Float32Dot>(begin, end, panel, pairs, 0, pairs.count(), store);
+  });
+}
+
+/// Rows that are summed over at a time in a product of a transpose: what a tile reads of them stays in the second-level cache.
+inline constexpr Index outer_rows = 2048;
 
 /// place(n)[c] = sum over m of dy [M, N](m, n) x(m)[c], c in [0, columns), in the order of m by blocks of outer_rows. Before a block's
 /// rows of x are read, prepare(begin, end) is called.
 template <class Prepare, class Row, class Place>
 void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepare, Row&& x, Place&& place) {
-  using Dot = simd::Float32Dot;
-  const Index rows = dy.shape[0], outputs = dy.shape[1], panels = (outputs + simd::tile_rows - 1) / simd::tile_rows;
+  const Index rows = dy.shape[0], outputs = dy.shape[1];
   if (rows == 0)
     for (Index n = 0; n < outputs; ++n) std::fill_n(place(n), columns, 0.0f);
-  PackedMatrix<Dot> right(columns, std::min(rows, outer_rows));
   for (Index begin = 0; begin < rows; begin += outer_rows) {
-    const Index end = std::min(rows, begin + outer_rows), depth = end - begin;
-    prepare(begin, end);
-    if (right.in_features() != depth) right = PackedMatrix<Dot>(columns, depth);
+    const Index depth = std::min(rows - begin, outer_rows);
+    prepare(begin, begin + depth);
+    PackedMatrix<simd::Float32Dot> right(columns, depth);
     right.pack_columns([&](Index m) { return x(begin + m); });
-    const Tensor<float, 1> left = pack_transposed(dy, begin, end);
-    const PanelPairs<Dot> pairs{right};
-    constexpr Index together = 4;  // panels whose rows stay in the second-level cache, beside a pair's
-    const Index groups = std::clamp<Index>(pairs.count(), 1, 4), blocks = (panels + together - 1) / together;
-    parallel_for(groups * blocks, [&](Index piece) {
+    const PanelPairs<simd::Float32Dot> pairs{right};
+    const Index panels = outputs > 16 * simd::tile_rows ? 2 : 1;  // of a piece; enough pieces for the threads
+    parallel_chunks(outputs, panels * simd::tile_rows, [&](Index from, Index to) {
+      Tensor<float, 1> left(Shape{(to - from) * depth});  // these columns of dy, as outer_tile wants them
+      for (Index n = from; n < to; n += simd::tile_rows) {
+        const Index count = std::min<Index>(simd::tile_rows, to - n);
+        float* out = left.data() + (n - from) * depth;
+        if (count == simd::tile_rows)  // a size that the compiler knows
+          for (Index m = 0; m < depth; ++m) std::memcpy(out + m * simd::tile_rows, dy.row(begin + m) + n, sizeof(float) * simd::tile_rows);
+        else
+          for (Index m = 0; m < depth; ++m) std::copy_n(dy.row(begin + m) + n, count, out + m * count);
+      }
       alignas(64) float tile[simd::tile_rows * simd::tile_columns];
-      const Index group = piece % groups, block = piece / groups;
-      for (Index pair = group * pairs.count() / groups; pair < (group + 1) * pairs.count() / groups; ++pair)
-        for (Index p = block * together; p < std::min(panels, (block + 1) * together); ++p) {
-          const Index first = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, outputs - first);
-          simd::outer_tile_for(count)(depth, left.data() + first * depth, pairs.first(pair, 0), pairs.second(pair, 0), tile);
+      for (Index pair = 0; pair < pairs.count(); ++pair)
+        for (Index n = from; n < to; n += simd::tile_rows) {
+          const Index count = std::min<Index>(simd::tile_rows, to - n);
+          simd::outer_tile_for(count)(depth, left.data() + (n - from) * depth, pairs.first(pair, 0), pairs.second(pair, 0), tile);
           for (Index r = 0; r < count; ++r)
             for (Index half = 0; half < 2; ++half) {
               const Index column = (2 * pair + half) * simd::width;
               if (column >= columns) break;
               const Index lanes = std::min(simd::width, columns - column);
-              float* to = place(first + r) + column;
+              float* at = place(n + r) + column;
               auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns + half * simd::width);
-              if (begin > 0) sum += simd::load(to, lanes);
-              simd::store(sum, to, lanes);
+              if (begin > 0) sum += simd::load(at, lanes);
+              simd::store(sum, at, lanes);
             }
         }
     });
   }
-}
-
-template <class T, int R>
-TensorView<const T, 2> as_rows(TensorView<const T, R> x) {
-  return {x.data, Shape{x.rows(), x.shape.last()}, x.row_stride};
 }
 
 template <class T, int R>
@@ -110,9 +124,8 @@ Tensor<T, R> input_gradient(const StackedRows<T>& weight, Index in, TensorView<c
   if constexpr (vectorised<T>) {
     PackedMatrix<simd::Float32Dot> transposed(in, weight.count());
     transposed.pack_columns(weight);
-    const PackedInput<simd::Float32Dot> packed(dy);
-    if (adds) linear_into(packed, transposed, {}, Add{dx}, dx.data(), in);
-    else linear_into(packed, transposed, {}, Identity{}, dx.data(), in);
+    if (adds) multiply_rows(as_rows(dy), transposed, {}, Add{dx}, dx.data());
+    else multiply_rows(as_rows(dy), transposed, {}, Identity{}, dx.data());
   } else {
     if (!adds) std::fill(dx.begin(), dx.end(), T(0));
     for (Index m = 0; m < dy.rows(); ++m)
@@ -131,7 +144,7 @@ auto linear_backward_input(const W& weight, const Dy& dy) {
   return detail::input_gradient(detail::StackedRows<typename Dy::value_type>({&w, 1}), w.shape[1], detail::const_view(dy));
 }
 
-/// dweight [out, in] of y = linear(x, weight, bias): dyT . x, summed over all rows in their order by blocks of 1,024.
+/// dweight [out, in] of y = linear(x, weight, bias): dyT . x, summed over all rows in their order, by blocks of outer_rows.
 template <TensorLike X, TensorLike Dy>
 auto linear_backward_weight(const X& input, const Dy& gradient) {
   using T = typename X::value_type;
