@@ -193,6 +193,7 @@ TEST_CASE("what does not fit together is refused in one sentence") {
       {R"({"from_scratch": ["vit.*"]})", "from_scratch: \"vit.*\" matches no parameter of the model"},
       {R"({"muon": {"matrices": ["*.mpl.*"]}})", "muon.matrices: \"*.mpl.*\" matches no parameter of the model"},
       {R"({"stages": [{"preset": 2, "trains": ["vision_gen.*"]}]})", "train.json: stages[0].trains: \"vision_gen.*\" matches no parameter"},
+      {R"({"manifest": "pictures.jsonl", "stages": [{"preset": 2}]})", "train.json: stages[0].mix asks for text samples, and "},
       {R"({"manifest": "pictures.jsonl"})", "train.json: stages[1].mix asks for text samples, and "},
   };
   tiny().folder().write("pictures.jsonl", R"({"task": "generation", "prompt": "x", "picture": "0.png"})" "\n"

@@ -124,11 +124,15 @@ class Trainer {
   }
 
  private:
+  static bool asks_for(const Stage& stage, Task task) {
+    return stage.mix[task] > 0 || (stage.early_steps > 0 && stage.early_mix[task] > 0);
+  }
+
   void check_model() {
     for (const Stage& stage : config_.stages)
       for (std::size_t task = 0; task < num_tasks; ++task)
-        require(stage.mix.values[task] == 0 || manifest_.count(static_cast<Task>(task)) > 0, stage.where, ".mix asks for ", task_names[task],
-                " samples, and ", manifest_.path().string(), " has none");
+        require(!asks_for(stage, static_cast<Task>(task)) || manifest_.count(static_cast<Task>(task)) > 0, stage.where, ".mix asks for ",
+                task_names[task], " samples, and ", manifest_.path().string(), " has none");
     require(config_.losses.repa == 0 || config_.losses.repa_layer <= model_.config().language.num_hidden_layers,
             "losses.repa_layer is ", config_.losses.repa_layer, ", the language model has ", model_.config().language.num_hidden_layers, " layers");
   }
@@ -192,7 +196,7 @@ class Trainer {
     std::vector<float> latents(static_cast<std::size_t>(pictures_.latent_shape().size()));
     std::vector<float> features(static_cast<std::size_t>(model_.config().vision_und_enc.num_patches() * model_.config().vision_und_enc.width));
     for (const Task task : {Task::generation, Task::understanding}) {
-      if (stage.mix[task] == 0 && (stage.early_steps == 0 || stage.early_mix[task] == 0)) continue;
+      if (!asks_for(stage, task)) continue;
       for (Index i = 0; i < manifest_.count(task); ++i) {
         if (!preparing("preparing pictures", i, manifest_.count(task))) return false;
         for (const auto& path : manifest_.read(task, i).pictures) {
