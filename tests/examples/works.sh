@@ -25,7 +25,7 @@ different() {
   ! cmp -s "$1" "$2" || fail "$1 and $2 are the same"
 }
 
-for program in text_to_image image_to_text autoencode tokenize inspect make_checkpoint convert evaluate frontier; do
+for program in text_to_image image_to_text autoencode tokenize inspect make_checkpoint convert evaluate frontier train; do
   succeed $program --help
   for option in --threads --precision --json; do says "$option"; done
 done
