@@ -124,7 +124,7 @@ class PackedMatrix {
   std::shared_ptr<const void> owner_;
 };
 
-/// Words of a row of k values in an input panel.
+/// Words of a row of k values in an input panel: whole chunks.
 template <class Dot>
 constexpr Index input_row_words(Index k) {
   if constexpr (Dot::quantised) return Dot::input_words(k);
@@ -134,13 +134,12 @@ constexpr Index input_row_words(Index k) {
 /// Rounds k floats into row r of an input panel of `rows` rows.
 template <class Dot>
 void pack_input_row(const float* from, Index k, typename Dot::InputWord* panel, Index r, Index rows) {
-  if constexpr (Dot::quantised) {
-    Dot::pack_inputs(from, k, panel + r, rows);
-  } else {
-    constexpr Index values = simd::panel_chunk * Dot::depth;
-    auto* to = panel + r * simd::panel_chunk;
-    for (; k > 0; k -= values, from += values, to += rows * simd::panel_chunk) Dot::input_words(from, std::min(k, values), to);
-  }
+  constexpr Index values = simd::panel_chunk * Dot::depth;
+  const Index stride = rows * simd::panel_chunk;
+  auto* to = panel + r * simd::panel_chunk;
+  if constexpr (Dot::quantised) Dot::pack_inputs(from, k, to, stride);
+  else
+    for (; k > 0; k -= values, from += values, to += stride) Dot::input_words(from, std::min(k, values), to);
 }
 
 /// Activations [M, K] packed for one or more products under a dot policy: panels of tile_rows rows, the last one shorter.

@@ -30,9 +30,14 @@ namespace janusflow::simd {
 inline constexpr Index panel_columns = 16;
 static_assert(panel_columns % width == 0);
 
-/// Words of a row that lie together in an input panel of floating policies, which is [words / panel_chunk][rows][panel_chunk]: a row
-/// is packed a cache line at a time, and what one step reads of all rows still lies close together.
+/// Words of a row that lie together in an input panel, which is [words / panel_chunk][rows][panel_chunk]: a row is packed a cache line
+/// at a time, and what one step reads of all rows still lies close together.
 inline constexpr Index panel_chunk = 16;
+/// From word k of a panel's row to the next one, without a branch.
+template <int Rows>
+constexpr Index to_next_word(Index k) {
+  return 1 + static_cast<Index>(k % panel_chunk == panel_chunk - 1) * ((Rows - 1) * panel_chunk);
+}
 
 /// float32: one fused multiply-add a word.
 struct Float32Dot {

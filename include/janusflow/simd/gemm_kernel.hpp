@@ -24,9 +24,9 @@ inline constexpr Index tile_columns = 2 * width;
 enum class Sums { begin, go_on };
 
 /// tile[r][0, width) (+)= sum_k input[r][k] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The tile
-/// is [Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk] ([words][Rows] for quantised policies, whose sums
-/// always begin), the weights' words are panel_columns apart. Each sum runs over k in order, so an element's value depends on its
-/// row and column alone, not on the tile it was computed in.
+/// is [Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk], the weights' words are panel_columns apart; a
+/// quantised policy's sums always begin. Each sum runs over k in order, so an element's value depends on its row and column alone, not
+/// on the tile it was computed in.
 template <class Dot, int Rows>
 void gemm_tile(Index words, const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
                const typename Dot::WeightWord* second, float* tile, [[maybe_unused]] Sums sums) {
@@ -46,7 +46,7 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, const typename
     }
     for (Index k = 0; k < words; ++k, first += panel_columns, second += panel_columns) {
       Dot::template step<Rows>(acc, input, first, second);
-      input += 1 + static_cast<Index>(k % panel_chunk == panel_chunk - 1) * ((Rows - 1) * panel_chunk);  // without a branch
+      input += to_next_word<Rows>(k);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {

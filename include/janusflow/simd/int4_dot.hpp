@@ -19,7 +19,7 @@ struct Int4Dot : ByteDot {
   static constexpr int few = 4;  // rows of a tile that leave registers beside its sums
 
   static constexpr Index weight_words(Index k) { return (k + 2 * group - 1) / (2 * group) * pair_words; }
-  static constexpr Index input_words(Index k) { return (k + 2 * group - 1) / (2 * group) * 2 * group_input_words; }
+  static constexpr Index input_words(Index k) { return (k + 2 * group - 1) / (2 * group) * 2 * panel_chunk; }
 
   /// A group's weights, rounded. The largest of them, whose sign the scale has reversed, comes to lie at -8 or about there: of a few
   /// candidates for the scale the one with the least squared error is taken. Sums are in double in a set order (the products are
@@ -73,16 +73,15 @@ struct Int4Dot : ByteDot {
       }
     }
   }
-  /// Rounds a row of k inputs into its words, `stride` apart.
+  /// Rounds a row of k inputs into chunks that are `stride` words apart: of each group its words, then its head.
   static void pack_inputs(const float* values, Index k, InputWord* to, Index stride) {
-    for (Index begin = 0; begin < input_words(k) / group_input_words * group; begin += group) {
+    for (Index begin = 0; begin < input_words(k) / panel_chunk * group; begin += group, to += stride) {
       std::int8_t q[group] = {};
       const Index count = std::clamp<Index>(k - begin, 0, group);
       const float scale = scale_of(values + begin, count);
-      const std::int32_t sum = quantise(values + begin, count, 1.0f / scale, q);
-      put_head(-offset * sum, scale, to, stride);
-      to += head_words * stride;
-      for (Index i = 0; i < group; i += 4, to += stride) *to = input_word(q + i);
+      const std::int32_t sum = sum_of(quantise(values + begin, count, 1.0f / scale, q));
+      for (Index w = 0; w < head_word; ++w) to[w] = input_word(q + 4 * w);
+      put_head(-offset * sum, scale, to + head_word);
     }
   }
 
@@ -94,17 +93,18 @@ struct Int4Dot : ByteDot {
       const Words scales0 = Words::load_aligned(first), scales1 = Words::load_aligned(second);
       for (Index half = 0; half < 2; ++half) {
         const Index begin = (1 + half * group_words) * panel_columns;
-        add_up_group<Rows>(input + head_words * Rows, first + begin, second + begin, sums);
+        add_up_group<Rows>(input, first + begin, second + begin, sums);
         const Batch scale0 = group_scale(scales0, half), scale1 = group_scale(scales1, half);
         for (int r = 0; r < Rows; ++r) {
-          const IntegerBatch row_start(start(input[r]));
-          const Batch row_scale(scale(input[Rows + r]));
+          const InputWord* const head = input + r * panel_chunk + head_word;
+          const IntegerBatch row_start(start(head[0]));
+          const Batch row_scale(scale(head[1]));
           float* total = out + 2 * r * width;
           const std::int32_t* from = sums + 2 * r * width;
           multiply_add(started(from, row_start), scale0 * row_scale, Batch::load_aligned(total)).store_aligned(total);
           multiply_add(started(from + width, row_start), scale1 * row_scale, Batch::load_aligned(total + width)).store_aligned(total + width);
         }
-        input += group_input_words * Rows;
+        input += Rows * panel_chunk;
       }
     }
   }
@@ -118,10 +118,10 @@ struct Int4Dot : ByteDot {
       IntegerBatch sum[Rows][2];
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
-      for (Index w = 0; w < group_words; ++w, input += 2 * Rows, first += panel_columns, second += panel_columns) {
+      for (Index w = 0; w < group_words; ++w, input += 2, first += panel_columns, second += panel_columns) {
         const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
         multiply<Rows>(sum, input, w0 & low, w1 & low);
-        multiply<Rows>(sum, input + Rows, (w0 >> 4) & low, (w1 >> 4) & low);
+        multiply<Rows>(sum, input + 1, (w0 >> 4) & low, (w1 >> 4) & low);
       }
       store(sum, sums);
     } else {  // the sums leave no registers to make bytes in
@@ -137,7 +137,7 @@ struct Int4Dot : ByteDot {
     }
   }
 
-  static constexpr Index group_input_words = head_words + group / 4;
+  static constexpr Index head_word = group / 4;  // of a group's chunk
 
   /// The scales of the first or second of two groups.
   static Batch group_scale(Words pairs, Index half) {

@@ -4,21 +4,20 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "janusflow/simd/dot.hpp"
 
 namespace janusflow::simd {
 
 /// What the quantised policies share. Weights are unsigned bytes, q + offset, inputs signed ones, as the instruction for it wants
-/// them; an input row's panel begins with minus offset times the sum of its bytes, so that the integer sum is that of the signed
+/// them; an input row has a head with minus offset times the sum of its bytes, so that the integer sum is that of the signed
 /// products. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
 struct ByteDot {
   using Value = std::int8_t;
   using WeightWord = std::uint32_t;
   using Words = xsimd::batch<std::uint32_t>;
   static constexpr bool quantised = true;
-  /// Words at the head of a row of inputs (of a group of them): where the integer sum starts, and the scale.
-  static constexpr Index head_words = 2;
 
 #if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__))
   using InputWord = std::uint32_t;
@@ -28,12 +27,12 @@ struct ByteDot {
     std::memcpy(&word, q, sizeof(word));
     return word;
   }
-  /// sum[r][j] += the four bytes of weight j . the four bytes of input[r], lane by lane.
+  /// sum[r][j] += the four bytes of weight j . the four bytes of row r's word, lane by lane.
   template <int Rows>
   [[gnu::always_inline]] static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const IntegerBatch x(static_cast<std::int32_t>(input[r]));
+      const IntegerBatch x(static_cast<std::int32_t>(input[r * panel_chunk]));
 #if defined(__AVX512VNNI__)
       sum[r][0] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][0], first, x));
       sum[r][1] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][1], second, x));
@@ -62,21 +61,21 @@ struct ByteDot {
 #if defined(__AVX512BW__)
     const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm512_set1_epi32(std::bit_cast<int>(input[r].odd));
+      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm512_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
       const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm512_add_epi32(sum[r][Half], products));
     }
 #elif defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i even = _mm256_and_si256(weight, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm256_set1_epi32(std::bit_cast<int>(input[r].odd));
+      const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm256_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
       const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm256_add_epi32(sum[r][Half], products));
     }
 #elif defined(__SSE2__) && !defined(__AVX__)
     const __m128i even = _mm_and_si128(weight, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const __m128i a = _mm_set1_epi32(std::bit_cast<int>(input[r].even)), b = _mm_set1_epi32(std::bit_cast<int>(input[r].odd));
+      const __m128i a = _mm_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
       const __m128i products = _mm_add_epi32(_mm_madd_epi16(a, even), _mm_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm_add_epi32(sum[r][Half], products));
     }
@@ -87,7 +86,7 @@ struct ByteDot {
     for (int r = 0; r < Rows; ++r) {
       for (std::size_t j = 0; j < products.size(); ++j) {
         const auto byte = [&](int i) { return static_cast<std::int32_t>(words[j] >> (8 * i) & 0xff); };
-        products[j] = input[r].even[0] * byte(0) + input[r].odd[0] * byte(1) + input[r].even[1] * byte(2) + input[r].odd[1] * byte(3);
+        products[j] = input[r * panel_chunk].even[0] * byte(0) + input[r * panel_chunk].odd[0] * byte(1) + input[r * panel_chunk].even[1] * byte(2) + input[r * panel_chunk].odd[1] * byte(3);
       }
       sum[r][Half] += IntegerBatch::load_aligned(products.data());
     }
@@ -105,7 +104,7 @@ struct ByteDot {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
-    for (Index k = 0; k < words; ++k, input += Rows, first += panel_columns, second += panel_columns)
+    for (Index k = 0; k < words; input += to_next_word<Rows>(k), ++k, first += panel_columns, second += panel_columns)
       multiply<Rows>(sum, input, Words::load_aligned(first), Words::load_aligned(second));
     store(sum, sums);
   }
@@ -122,11 +121,11 @@ struct ByteDot {
     return to_float(IntegerBatch::load_aligned(sums) + start);
   }
 
-  /// The head of a row of inputs: two words, `stride` apart.
-  static void put_head(std::int32_t start, float scale, InputWord* to, Index stride) {
-    to[0] = to[stride] = {};
+  /// The head of a row of inputs, or of a group of them: where its integer sum starts, and the scale.
+  static void put_head(std::int32_t start, float scale, InputWord* to) {
+    to[0] = to[1] = {};
     std::memcpy(to, &start, sizeof(start));
-    std::memcpy(to + stride, &scale, sizeof(scale));
+    std::memcpy(to + 1, &scale, sizeof(scale));
   }
   static std::int32_t start(const InputWord& word) {
     std::int32_t start;
@@ -149,23 +148,28 @@ struct ByteDot {
   static std::int32_t quantise(float value, float inverse_scale) {
     return static_cast<std::int32_t>(std::nearbyint(value * inverse_scale));
   }
-  /// quantise() of n values; returns their sum.
-  static std::int32_t quantise(const float* values, Index n, float inverse_scale, std::int8_t* q) {
-    Index i = 0;
-    for (; i + width <= n; i += width) {
-      const Batch scaled = Batch::load_unaligned(values + i) * Batch(inverse_scale);
+  /// quantise() of n values, and zeros up to a whole number of vectors; returns their sums, lane by lane.
+  static IntegerBatch quantise(const float* values, Index n, float inverse_scale, std::int8_t* q) {
+    IntegerBatch sums(0);
+    for (Index i = 0; i < n; i += width) {
+      const Batch scaled = load(values + i, std::min(width, n - i)) * Batch(inverse_scale);
 #if defined(__AVX512F__)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(scaled)));  // to nearest even
+      const IntegerBatch integers(_mm512_cvtps_epi32(scaled));  // to nearest even
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtepi32_epi8(integers));
 #else
-      alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> integers;
-      xsimd::to_int(xsimd::nearbyint(scaled)).store_aligned(integers.data());
-      for (Index j = 0; j < width; ++j) q[i + j] = static_cast<std::int8_t>(integers[static_cast<std::size_t>(j)]);
+      const IntegerBatch integers = xsimd::to_int(xsimd::nearbyint(scaled));
+      alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
+      integers.store_aligned(lanes.data());
+      for (Index j = 0; j < width; ++j) q[i + j] = static_cast<std::int8_t>(lanes[static_cast<std::size_t>(j)]);
 #endif
+      sums += integers;
     }
-    for (; i < n; ++i) q[i] = static_cast<std::int8_t>(quantise(values[i], inverse_scale));
-    std::int32_t sum = 0;
-    for (i = 0; i < n; ++i) sum += q[i];
-    return sum;
+    return sums;
+  }
+  static std::int32_t sum_of(IntegerBatch x) {
+    alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
+    x.store_aligned(lanes.data());
+    return std::accumulate(lanes.begin(), lanes.end(), 0);
   }
 };
 
@@ -178,37 +182,44 @@ struct Int8Dot : ByteDot {
   static constexpr std::int32_t offset = 128;
 
   static constexpr Index weight_words(Index k) { return 1 + (k + depth - 1) / depth; }
-  static constexpr Index input_words(Index k) { return head_words + (k + depth - 1) / depth; }
+  static constexpr Index input_words(Index k) { return (1 + (k + at_once - 1) / at_once) * panel_chunk; }
 
   /// Rounds the k weights of an output into its words, `stride` apart.
   static void pack_weights(const float* values, Index k, WeightWord* to, Index stride) {
-    const float column_scale = scale_of(values, k);
-    *to = std::bit_cast<WeightWord>(column_scale);
-    for_words(values, k, column_scale, [&](const std::int8_t* q) {
-      WeightWord word;
-      std::memcpy(&word, q, sizeof(word));
-      *(to += stride) = word ^ 0x80808080u;  // + 128
-    });
+    const float scale = scale_of(values, k);
+    *to = std::bit_cast<WeightWord>(scale);
+    for (Index begin = 0; begin < k; begin += at_once) {
+      std::int8_t q[at_once] = {};
+      quantise(values + begin, std::min(at_once, k - begin), 1.0f / scale, q);
+      for (Index i = 0; i < std::min(at_once, k - begin); i += depth) {
+        WeightWord word;
+        std::memcpy(&word, q + i, sizeof(word));
+        *(to += stride) = word ^ 0x80808080u;  // + 128
+      }
+    }
   }
-  /// Rounds a row of k inputs into its words, `stride` apart.
+  /// Rounds a row of k inputs into chunks that are `stride` words apart: its head, then the words.
   static void pack_inputs(const float* values, Index k, InputWord* to, Index stride) {
-    const float row_scale = scale_of(values, k);
-    InputWord* word = to + head_words * stride;
-    const std::int32_t sum = for_words(values, k, row_scale, [&](const std::int8_t* q) {
-      *word = input_word(q);
-      word += stride;
-    });
-    put_head(-offset * sum, row_scale, to, stride);
+    const float scale = scale_of(values, k);
+    InputWord* const head = to;
+    IntegerBatch sums(0);
+    for (Index begin = 0; begin < k; begin += at_once) {
+      alignas(64) std::int8_t q[at_once] = {};
+      sums += quantise(values + begin, std::min(at_once, k - begin), 1.0f / scale, q);
+      to += stride;
+      for (Index w = 0; w < panel_chunk; ++w) to[w] = input_word(q + w * depth);
+    }
+    put_head(-offset * sum_of(sums), scale, head);
   }
 
   template <int Rows>
   static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
     alignas(64) std::int32_t sums[Rows * 2 * width];
-    add_up<Rows>(words - 1, input + head_words * Rows, first + panel_columns, second + panel_columns, sums);
+    add_up<Rows>(words - 1, input + Rows * panel_chunk, first + panel_columns, second + panel_columns, sums);
     const Batch scale0 = reinterpret<Batch>(Words::load_aligned(first)), scale1 = reinterpret<Batch>(Words::load_aligned(second));
     for (int r = 0; r < Rows; ++r) {
-      const IntegerBatch row_start(start(input[r]));
-      const Batch row_scale(scale(input[Rows + r]));
+      const IntegerBatch row_start(start(input[r * panel_chunk]));
+      const Batch row_scale(scale(input[r * panel_chunk + 1]));
       const Index at = 2 * r * width;
       (started(sums + at, row_start) * (scale0 * row_scale)).store_aligned(out + at);
       (started(sums + at + width, row_start) * (scale1 * row_scale)).store_aligned(out + at + width);
@@ -216,20 +227,7 @@ struct Int8Dot : ByteDot {
   }
 
  private:
-  /// Calls put(q) for every four of k quantised values, the last ones filled up with zeros; returns the sum of all.
-  template <class Put>
-  static std::int32_t for_words(const float* values, Index k, float scale, Put&& put) {
-    constexpr Index at_once = 256;
-    std::int8_t q[at_once];
-    std::int32_t sum = 0;
-    for (Index begin = 0; begin < k; begin += at_once) {
-      const Index count = std::min(at_once, k - begin);
-      sum += quantise(values + begin, count, 1.0f / scale, q);
-      std::fill_n(q + count, -count & (depth - 1), std::int8_t{0});
-      for (Index i = 0; i < count; i += depth) put(q + i);
-    }
-    return sum;
-  }
+  static constexpr Index at_once = panel_chunk * depth;  // values of a chunk
 };
 
 }  // namespace janusflow::simd
