@@ -151,7 +151,8 @@ Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tenso
   Tensor<float, 4> y(Shape{input.shape[0], height, width, channels});
   detail::require_fits(after, input.shape[0] * height * width, channels);
   detail::convolve<Dot>(detail::WordPicture<Dot>(input), input.shape, weight, geometry, height, width,
-                        detail::StoreTile<After>{{y.data(), channels}, channels, bias.empty() ? nullptr : bias.data(), after});
+                        detail::StoreTile<After>{{y.data(), channels}, channels, bias.empty() ? nullptr : bias.data(), after,
+                                               detail::too_large_for_caches(y.size() / std::max<Index>(1, channels), channels)});
   return y;
 }
 
@@ -233,7 +234,8 @@ Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, 
       const detail::RowsOfPhase place{y.data() + (row * 2 * width + column) * channels, width, channels};
       detail::convolve<Dot>(picture, input.shape, weight.phase(row, column), geometry, height, width,
                             detail::StoreTile<Identity, detail::RowsOfPhase>{place, channels,
-                                                                            bias.empty() ? nullptr : bias.data(), {}});
+                                                                            bias.empty() ? nullptr : bias.data(), {},
+                                                                            detail::too_large_for_caches(input.rows(), channels)});
     }
   return y;
 }

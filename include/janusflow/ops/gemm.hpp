@@ -60,6 +60,7 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
         if (piece + 1 == pieces) epilogue(row, rows, pair, static_cast<const float*>(tile));
       }
     }
+  simd::finish_streaming();  // the epilogue may have
 }
 
 /// epilogue(x . wT) over all rows and pairs, shared out to the threads. Deterministic: each element is one sum in the order of K.

@@ -53,6 +53,12 @@ struct RowsInOrder {
   float* operator()(Index row) const { return y + row * stride; }
 };
 
+/// Whether to write results [rows, columns] past the caches: they are too large for them, and every vector of them is aligned.
+inline bool too_large_for_caches(Index rows, Index columns) {
+  constexpr Index large = Index{1} << 20;  // floats
+  return rows * columns >= large && columns % simd::width == 0;
+}
+
 /// Epilogue that writes after(tile + bias) to the product's rows, which place(row) finds.
 template <class After, class Place = RowsInOrder>
 struct StoreTile {
@@ -60,6 +66,7 @@ struct StoreTile {
   Index columns;
   const float* bias;  // null: none
   After after;
+  bool stream;  // past the caches
 
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
     for (Index half = 0; half < 2; ++half, tile += simd::width) {
@@ -69,7 +76,9 @@ struct StoreTile {
       const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
       for (Index r = 0; r < rows; ++r) {
         const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
-        simd::store(after(sum, row + r, column, count), place(row + r) + column, count);
+        const auto result = after(sum, row + r, column, count);
+        if (stream) simd::stream(result, place(row + r) + column);
+        else simd::store(result, place(row + r) + column, count);
       }
     }
   }
@@ -85,7 +94,8 @@ void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, con
           Shape{weight.out_features(), weight.in_features()});
   require_fits(after, x.rows(), weight.out_features());
   gemm<Dot>(x, PanelPairs<Dot>{weight},
-            StoreTile<After>{{y, stride}, weight.out_features(), bias.empty() ? nullptr : bias.data(), after});
+            StoreTile<After>{{y, stride}, weight.out_features(), bias.empty() ? nullptr : bias.data(), after,
+                             too_large_for_caches(x.rows(), stride)});
 }
 
 }  // namespace detail
@@ -129,12 +139,15 @@ Tensor<float, X::rank> swiglu(const X& x, const PackedMatrix<Dot>& gate, const P
           "swiglu: x ", input.shape, " does not match gate ", Shape{columns, gate.in_features()}, " and up ",
           Shape{up.out_features(), up.in_features()});
   Tensor<float, X::rank> y(input.shape.with_last(columns));
+  const bool stream = detail::too_large_for_caches(input.rows(), columns);
   gemm<Dot>(PackedInput<Dot>(input), PanelTwins<Dot>{gate, up},
             [&](Index row, Index rows, Index panel, const float* tile) {
               const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
               for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) {
                 const auto g = simd::Batch::load_aligned(tile), u = simd::Batch::load_aligned(tile + simd::width);
-                simd::store(simd::silu(g) * u, y.data() + (row + r) * columns + column, count);
+                float* to = y.data() + (row + r) * columns + column;
+                if (stream) simd::stream(simd::silu(g) * u, to);
+                else simd::store(simd::silu(g) * u, to, count);
               }
             });
   return y;

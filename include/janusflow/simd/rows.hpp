@@ -83,6 +83,21 @@ inline void store(Batch x, float* p, Index lanes) {
   std::copy_n(part.begin(), lanes, p);
 }
 
+/// Writes a whole vector to p, a multiple of its size, past the caches where a vector is a cache line: for results that are larger than
+/// the caches, and would only push out what is still needed. finish_streaming() before another thread reads them.
+inline void stream(Batch x, float* p) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, x);
+#else
+  x.store_aligned(p);
+#endif
+}
+inline void finish_streaming() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 /// The lanes of x folded by a commutative f, always in the same order.
 template <class F>
 float fold(Batch x, F f) {
