@@ -48,10 +48,13 @@ Model model_named(const std::string& name) {
     generation_id = 100015;
   }
   vae.scaling_factor = 0.13025;
-  config.vision_gen_enc = {.input_channels = 4, .stride = 2, .kernel_size = 2, .padding = 0, .block_out_channels = {channels},
-                           .hidden_size = language.hidden_size};
-  config.vision_gen_dec = {.in_channels = channels, .out_channels = 4, .block_out_channels = {channels}, .upsamples = 1,
-                           .hidden_size = language.hidden_size};
+  auto& encoder = config.vision_gen_enc;
+  auto& decoder = config.vision_gen_dec;
+  encoder.input_channels = decoder.out_channels = 4;
+  encoder.stride = encoder.kernel_size = 2, encoder.padding = 0;
+  encoder.block_out_channels = decoder.block_out_channels = {decoder.in_channels = channels};
+  encoder.hidden_size = decoder.hidden_size = language.hidden_size;
+  decoder.upsamples = 1;
   return model;
 }
 
