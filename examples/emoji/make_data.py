@@ -50,7 +50,8 @@ def keywords():
 def main_colour(picture):
     """The colour of nearly half of what is not white, or nothing."""
     counts = collections.Counter()
-    for r, g, b in picture.getdata():
+    channels = picture.tobytes()
+    for r, g, b in zip(channels[0::3], channels[1::3], channels[2::3]):
         hue, saturation, value = colorsys.rgb_to_hsv(r / 255, g / 255, b / 255)
         hue *= 360
         if min(r, g, b) > 224:
