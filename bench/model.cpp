@@ -41,19 +41,26 @@ struct Sizes {
 Sizes sizes_of(const std::string& name) {
   Sizes s;
   LlamaConfig& l = s.model.language;
+  const auto gen = [&](Index latent_channels, Index channels, Index hidden_size) {
+    auto& encoder = s.model.vision_gen_enc;
+    auto& decoder = s.model.vision_gen_dec;
+    encoder.input_channels = decoder.out_channels = latent_channels;
+    encoder.stride = encoder.kernel_size = 2, encoder.padding = 0;
+    encoder.block_out_channels = decoder.block_out_channels = {decoder.in_channels = channels};
+    encoder.hidden_size = decoder.hidden_size = hidden_size;
+    decoder.upsamples = 1;
+  };
   if (name == "1.3b") {
     l.vocab_size = 102400, l.hidden_size = 2048, l.intermediate_size = 5632, l.num_hidden_layers = 24;
     l.num_attention_heads = l.num_key_value_heads = 16, l.head_dim = 128, l.max_position_embeddings = 16384;
-    s.model.vision_gen_enc = {.input_channels = 4, .stride = 2, .kernel_size = 2, .padding = 0};
-    s.model.vision_gen_dec = {.in_channels = 768, .out_channels = 4, .block_out_channels = {768}, .upsamples = 1};
+    gen(4, 768, 2048);
     s.vae.block_out_channels = {128, 256, 512, 512}, s.vae.layers_per_block = 2;
     s.latent_side = 48;
   } else {
     l.vocab_size = 1536, l.hidden_size = 256, l.intermediate_size = 704, l.num_hidden_layers = 6;
     l.num_attention_heads = l.num_key_value_heads = 4, l.head_dim = 64, l.max_position_embeddings = 1024;
     s.model.vision_und_enc = {"siglip_tiny_patch16_64", 64, 192, 4, 3, 16, 4.0};
-    s.model.vision_gen_enc = {.input_channels = 12, .stride = 2, .kernel_size = 2, .padding = 0, .block_out_channels = {128}, .hidden_size = 256};
-    s.model.vision_gen_dec = {.in_channels = 128, .out_channels = 12, .block_out_channels = {128}, .upsamples = 1, .hidden_size = 256};
+    gen(12, 128, 256);
     s.vae.block_out_channels = {32, 32, 64, 128}, s.vae.layers_per_block = 1, s.vae.latent_channels = 12, s.vae.norm_num_groups = 8;
     s.latent_side = 8;
   }
