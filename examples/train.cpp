@@ -41,7 +41,7 @@ class Reporter {
     return !InterruptGuard::requested();
   }
   /// A sheet of what the sample prompts give now.
-  void samples(const Trainer& trainer, const StepReport& report) {
+  void samples(const Trainer<>& trainer, const StepReport& report) {
     progress_.stage("painting samples");
     const auto model = config_.output / "model";
     trainer.publish(model);
@@ -70,7 +70,7 @@ void train(Program& program, const Options& options) {
   require(program.precision() == "auto" || program.precision() == "f32", "training is done in f32, not ", program.precision());
   const TrainingConfig config = TrainingConfig::from_file(options.config);
   Reporter reporter(config);
-  Trainer* running = nullptr;
+  Trainer<>* running = nullptr;
   TrainerObserver observer;
   observer.preparing = [&](const std::string& what, double fraction) { return reporter.preparing(what, fraction); };
   observer.step = [&](const StepReport& report) { return reporter.step(report); };

@@ -83,7 +83,7 @@ TEST_CASE("a run that is stopped and goes on ends where an undisturbed one does,
 
 TEST_CASE("what a stage freezes keeps its bytes; what it trains moves") {
   std::map<std::string, std::vector<float>> before;
-  const auto remember = [&](const Trainer& trainer) {
+  const auto remember = [&](const Trainer<>& trainer) {
     for (const TrainedTensor& tensor : trainer.tensors()) before[tensor.name].assign(tensor.value.begin(), tensor.value.end());
   };
   const Json config = tiny().config("frozen");

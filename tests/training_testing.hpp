@@ -48,7 +48,7 @@ class TinyRun {
 };
 
 /// All weights of a run, one after the other.
-inline std::vector<float> weights_of(const Trainer& trainer) {
+inline std::vector<float> weights_of(const Trainer<>& trainer) {
   std::vector<float> all;
   for (const TrainedTensor& tensor : trainer.tensors()) all.insert(all.end(), tensor.value.begin(), tensor.value.end());
   return all;

@@ -36,11 +36,12 @@ struct MicroBatch {
 };
 
 /// Makes batches of a manifest's samples.
+template <class P = Taped<float>>
 class BatchMaker {
  public:
   /// Throws Error where the model's two kinds of pictures cannot be aligned.
-  BatchMaker(const TrainingConfig& config, const Manifest& manifest, const Processor& processor, TrainingPictures& pictures,
-             const TrainingModel& model)
+  BatchMaker(const TrainingConfig& config, const Manifest& manifest, const Processor& processor, TrainingPictures<P>& pictures,
+             const TrainingModel<P>& model)
       : config_(config),
         manifest_(manifest),
         pictures_(pictures),
@@ -163,7 +164,7 @@ class BatchMaker {
     const Index side = pictures_.image_size();
     Tensor<float, 4> pixels(Shape{Index{1}, side, side, Index{3}});
     pictures_.pixels(path, Framing::crop, pixels.data());
-    const auto features = teacher_features<float>(understanding, pixels);
+    const auto features = teacher_features(understanding, pixels);
     std::copy(features.begin(), features.end(), out);
   }
 
@@ -180,8 +181,8 @@ class BatchMaker {
 
   const TrainingConfig& config_;
   const Manifest& manifest_;
-  TrainingPictures& pictures_;
-  const TrainingModel& model_;
+  TrainingPictures<P>& pictures_;
+  const TrainingModel<P>& model_;
   Index seen_patches_, painted_patches_;
   SampleTokenizer tokenize_;
   std::vector<SampleOrder> orders_;

@@ -40,6 +40,7 @@ struct TrainerObserver {
 };
 
 /// Trains. The numbers depend on config, weights and samples, not on the number of threads or on how often the run was stopped.
+template <class P = Taped<float>>
 class Trainer {
  public:
   /// Opens everything and checks every sample. Throws Error, in one sentence, for whatever does not fit together.
@@ -296,10 +297,10 @@ class Trainer {
   TrainingConfig config_;
   TrainerObserver observer_;
   Manifest manifest_;
-  TrainingModel model_;
+  TrainingModel<P> model_;
   Processor processor_;
-  TrainingPictures pictures_;
-  BatchMaker batches_;
+  TrainingPictures<P> pictures_;
+  BatchMaker<P> batches_;
   CheckpointDirectory checkpoints_;
   std::vector<TrainedTensor> tensors_;
   std::optional<Optimizer> optimizer_;

@@ -40,7 +40,8 @@ inline void initialize(const std::string& key, std::span<const Index> shape, std
 
 }  // namespace detail
 
-/// What is trained.
+/// What is trained, under the policy P.
+template <class P = Taped<float>>
 class TrainingModel {
  public:
   /// The prefix of the alignment head's keys.
@@ -50,8 +51,8 @@ class TrainingModel {
       : config_(config), model_(config), repa_(config.language.hidden_size, repa_width, config.vision_und_enc.width) {}
 
   const JanusFlowConfig& config() const { return config_; }
-  const JanusFlow<Taped<float>>& janusflow() const { return model_; }
-  const RepaHead<Taped<float>>& repa() const { return repa_; }
+  const JanusFlow<P>& janusflow() const { return model_; }
+  const RepaHead<P>& repa() const { return repa_; }
 
   /// Weights of a checkpoint; the alignment head, which none has, is drawn from the seed. Throws Error as load() does.
   void load_from(const std::shared_ptr<const Checkpoint>& checkpoint, std::uint64_t seed) {
@@ -114,8 +115,8 @@ class TrainingModel {
   }
 
   JanusFlowConfig config_;
-  JanusFlow<Taped<float>> model_;
-  RepaHead<Taped<float>> repa_;
+  JanusFlow<P> model_;
+  RepaHead<P> repa_;
 };
 
 /// Whether SigLIP's tower trains.

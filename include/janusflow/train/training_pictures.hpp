@@ -24,6 +24,7 @@ enum class Framing {
 };
 
 /// Turns picture files into numbers. What frozen encoders make of them is computed once and kept in a cache on disk.
+template <class P = Taped<float>>
 class TrainingPictures {
  public:
   /// `vae` is a directory in diffusers' layout. Throws Error where it does not fit the model.
@@ -74,9 +75,9 @@ class TrainingPictures {
   }
 
   /// What the frozen tower makes of a picture: [N, D].
-  void features(const UnderstandingEncoder<Taped<float>>& understanding, const std::filesystem::path& path, Framing framing, float* out) {
+  void features(const UnderstandingEncoder<P>& understanding, const std::filesystem::path& path, Framing framing, float* out) {
     cached(framing == Framing::whole ? *whole_ : *crop_, path, out, [&](const Picture& picture) {
-      return teacher_features<float>(understanding, framed(picture, framing).reshaped(Shape{Index{1}, image_size(), image_size(), Index{3}}));
+      return teacher_features(understanding, framed(picture, framing).reshaped(Shape{Index{1}, image_size(), image_size(), Index{3}}));
     });
   }
 
