@@ -16,20 +16,8 @@ namespace {
 template <class P>
 struct Module {
   Linear<P> linear{70, 21};
-  Conv2d<BFloat16> conv = Conv2d<BFloat16>::same(5, 7, 3);
-  UpsampleConv2d<BFloat16> up{3, 18};
-
-  template <class Self, class V>
-  static void visit(Self& self, V& walk) {
-    walk("linear", self.linear);
-    walk("conv", self.conv);
-    walk("up", self.up);
-  }
-};
-struct LaidOutModule {
-  Linear<Layout> linear{70, 21};
-  Conv2d<Layout> conv = Conv2d<Layout>::same(5, 7, 3);
-  UpsampleConv2d<Layout> up{3, 18};
+  Conv2d<typename P::Precise> conv = Conv2d<typename P::Precise>::same(5, 7, 3);
+  UpsampleConv2d<typename P::Precise> up{3, 18};
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
@@ -84,7 +72,7 @@ void check_round_trip(const char* precision) {
   const auto& raw = checkpoint->at("linear.weight");
   CHECK(static_cast<const void*>(mapped.linear.weight.storage().data()) == raw.bytes.data());
   CHECK(reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % 64 == 0);
-  LaidOutModule layout;
+  Module<Layout> layout;
   const auto difference = compare(*checkpoint, expected_tensors(layout));
   CHECK(difference.missing.empty());
   CHECK(difference.unknown.empty());

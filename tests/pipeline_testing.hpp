@@ -21,6 +21,23 @@ inline TextToImageRequest golden_request(const Golden& golden) {
   return request;
 }
 
+/// The latents of the golden's four guided steps are nearer to float32's than `below` of their size, and not nearer than `above`.
+template <class P>
+void check_latents(const TextToImage<P>& paint, double above, double below) {
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  const auto expected = golden.tensor<4>("gen.latents");
+  const auto latents = paint(golden_request(golden)).latents;
+  double error = 0, size = 0;
+  for (Index i = 0; i < latents.size(); ++i) {
+    error += std::pow(double{latents.data()[i]} - double{expected.data()[i]}, 2);
+    size += std::pow(double{expected.data()[i]}, 2);
+  }
+  const double relative = std::sqrt(error / size);
+  MESSAGE("relative error of the latents: " << relative);
+  CHECK(relative < below);
+  CHECK(relative > above);
+}
+
 /// Same seed, same bytes: for 1, 2 and 3 threads, alone, in a batch of four, and among prompts of other lengths.
 template <class P>
 void check_determinism(const TextToImage<P>& paint) {

@@ -33,6 +33,21 @@ double sum_in_order(Index count, Index grain, F&& f) {
   return total;
 }
 
+/// The mean of f(x - y) over all numbers.
+template <TensorLike X, TensorLike Y, class F>
+auto mean_of_differences(const char* op, const X& input, const Y& other, F&& f) {
+  using T = typename X::value_type;
+  const auto x = const_view(input);
+  const TensorView<const T, X::rank> y = other.view();
+  require_same(op, x.shape, y.shape);
+  const double sum = sum_in_order(x.rows(), 64, [&](Index r) {
+    double row = 0;
+    for (Index c = 0; c < x.shape.last(); ++c) row += f(x.row(r)[c] - y.row(r)[c]);
+    return row;
+  });
+  return static_cast<T>(sum / static_cast<double>(std::max<Index>(1, x.size())));
+}
+
 inline Index counted(std::span<const std::int32_t> targets) {
   return std::ssize(targets) - std::count(targets.begin(), targets.end(), ignored_target);
 }
@@ -105,16 +120,7 @@ auto cross_entropy_backward(const X& input, std::span<const std::int32_t> target
 /// The mean of (x - y)^2 over all numbers.
 template <TensorLike X, TensorLike Y>
 auto mean_squared_error(const X& input, const Y& other) {
-  using T = typename X::value_type;
-  const auto x = detail::const_view(input);
-  const TensorView<const T, X::rank> y = other.view();
-  detail::require_same("mean_squared_error", x.shape, y.shape);
-  const double sum = detail::sum_in_order(x.rows(), 64, [&](Index r) {
-    double row = 0;
-    for (Index c = 0; c < x.shape.last(); ++c) row += static_cast<double>((x.row(r)[c] - y.row(r)[c]) * (x.row(r)[c] - y.row(r)[c]));
-    return row;
-  });
-  return static_cast<T>(sum / static_cast<double>(std::max<Index>(1, x.size())));
+  return detail::mean_of_differences("mean_squared_error", input, other, [](auto d) { return static_cast<double>(d * d); });
 }
 /// dx of the mean, times dloss: 2 (x - y) dloss / n. dy is its negative.
 template <TensorLike X, TensorLike Y>
@@ -126,16 +132,7 @@ auto mean_squared_error_backward(const X& x, const Y& y, typename X::value_type 
 /// The mean of |x - y| over all numbers.
 template <TensorLike X, TensorLike Y>
 auto mean_absolute_error(const X& input, const Y& other) {
-  using T = typename X::value_type;
-  const auto x = detail::const_view(input);
-  const TensorView<const T, X::rank> y = other.view();
-  detail::require_same("mean_absolute_error", x.shape, y.shape);
-  const double sum = detail::sum_in_order(x.rows(), 64, [&](Index r) {
-    double row = 0;
-    for (Index c = 0; c < x.shape.last(); ++c) row += std::abs(static_cast<double>(x.row(r)[c] - y.row(r)[c]));
-    return row;
-  });
-  return static_cast<T>(sum / static_cast<double>(std::max<Index>(1, x.size())));
+  return detail::mean_of_differences("mean_absolute_error", input, other, [](auto d) { return std::abs(static_cast<double>(d)); });
 }
 /// dx of the mean, times dloss: sign(x - y) dloss / n, 0 where they are equal. dy is its negative.
 template <TensorLike X, TensorLike Y>
