@@ -3,5 +3,6 @@
 
 #include "janusflow/autodiff/losses.hpp"
 #include "janusflow/autodiff/norms.hpp"
+#include "janusflow/autodiff/pairs.hpp"
 #include "janusflow/autodiff/products.hpp"
 #include "janusflow/autodiff/sequence.hpp"
