@@ -40,12 +40,26 @@ Tensor<float, 3> without_past(const Tensor<float, 3>& x, Index past) {
   return y;
 }
 
+/// A past as a cache keeps it for Dot's products: appended in two parts, and rounded where they round.
+template <class Dot>
+jf::RememberedLayer remembered(TensorView<const float, 2> keys, TensorView<const float, 2> values, Index heads, Index dim) {
+  jf::KeysAndValues<typename Dot::Value> layer(heads, dim);
+  const Index length = keys.shape[0], cut = length / 3;
+  for (const auto& [begin, end] : {std::pair{Index{0}, cut}, {cut, length}}) {
+    layer.keys.append(keys.slice(begin, end));
+    layer.values.append(values.slice(begin, end));
+  }
+  return layer;
+}
+
 template <class Dot>
 Tensor<float, 3> run(const Case& c, const Inputs& in) {
+  std::vector<jf::RememberedLayer> layers;
   std::vector<jf::Past> past;
   const TensorView<const float, 3> k = in.k, v = in.v;
-  if (c.past)
-    for (Index b = 0; b < c.batch; ++b) past.push_back({k[b].slice(0, c.past), v[b].slice(0, c.past)});
+  for (Index b = 0; b < c.batch && c.past > 0; ++b)
+    layers.push_back(remembered<Dot>(k[b].slice(0, c.past), v[b].slice(0, c.past), c.kv_heads, c.dim));
+  for (const auto& layer : layers) past.push_back({&layer, c.past});
   return jf::attention<Dot>(in.q, without_past(in.k, c.past), without_past(in.v, c.past), c.heads, c.kv_heads,
                             {c.causal, c.first_key}, past);
 }
@@ -62,11 +76,16 @@ struct Exact {
 ///     2 ds + (range + 4) eps relative. Each further block shrinks what was: (range + 6) eps once more.
 ///   the weighted values and the weights' sum: keys + blocks sums each, a division: (2 keys + 2 blocks + 2) eps.
 /// All of it relative to sum p |v|. bfloat16 rounds each weight once more, 2^-8; the weights' own sum is not rounded.
-Exact exact(const Case& c, const Inputs& in, bool rounds) {
+/// The first `rounded_keys` keys and values are rounded to bfloat16 whoever computes with them.
+Exact exact(const Case& c, const Inputs& in, bool rounds, Index rounded_keys = 0) {
   const auto rounded = [&](const Tensor<float, 3>& x) {
     auto y = cast<double>(x);
-    if (rounds)
-      for (double& v : y) v = jf::bfloat16(static_cast<float>(v));
+    const auto [batch, length, channels] = x.shape().extents;
+    for (Index b = 0; b < batch; ++b)
+      for (Index i = 0; i < (rounds ? length : rounded_keys) * channels; ++i) {
+        double& value = y.data()[b * length * channels + i];
+        value = jf::bfloat16(static_cast<float>(value));
+      }
     return y;
   };
   auto q = cast<double>(in.q);
@@ -116,7 +135,7 @@ void check(const Case& c) {
   CAPTURE(c.dim);
   const Inputs in(c);
   const bool rounds = std::is_same_v<Dot, BFloat16Dot> && c.queries > jf::detail::few_queries;
-  const Exact expected = exact(c, in, rounds);
+  const Exact expected = exact(c, in, rounds, std::is_same_v<Dot, BFloat16Dot> ? c.past : 0);
   CHECK(worst_ratio(run<Dot>(c, in), expected.y, [&](Index i) { return expected.bound.data()[i]; }) <= 1);
 }
 
@@ -194,6 +213,26 @@ TEST_CASE_TEMPLATE("attention: a past is keys that were there before, wherever i
     of_rest.v = in.v.clone();
     CHECK(same_bytes(run<Dot>(rest, of_rest), without_past(expected, past)));
   }
+}
+
+TEST_CASE_TEMPLATE("attention: rows that are remembered lie as they were appended, and are forgotten", T, float, jf::bfloat16) {
+  const auto rows = random_tensor<float>(Shape{Index{150}, Index{6}}, 1);
+  const TensorView<const float, 2> view = rows;
+  jf::HeadRows<T> remembered(2, 3);
+  for (const auto& [begin, end] : {std::pair{0, 1}, {1, 1}, {1, 130}, {130, 150}}) remembered.append(view.slice(begin, end));
+  const auto check = [&] {
+    for (Index s = 0; s < remembered.length(); ++s)
+      for (Index c = 0; c < 6; ++c) CHECK(remembered.row(c / 3, s)[c % 3] == static_cast<float>(static_cast<T>(rows(s, c))));
+  };
+  CHECK(remembered.length() == 150);
+  check();
+  remembered.truncate(200);
+  CHECK(remembered.length() == 150);
+  remembered.truncate(64);
+  CHECK(remembered.length() == 64);
+  remembered.append(view.slice(64, 100));
+  CHECK(remembered.length() == 100);
+  check();
 }
 
 TEST_CASE("attention: few queries agree with the blocks") {
@@ -300,8 +339,9 @@ TEST_CASE("attention: what does not fit is refused in one sentence") {
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2, {true, negative}); }) ==
         "attention: the first key of a sequence is -1");
   const Tensor<float, 2> other(Shape{Index{3}, Index{5}}, 0.0f);
-  const std::vector<jf::Past> wrong(2, jf::Past{other, other});
+  const auto layer = remembered<BFloat16Dot>(other, other, 1, 5);
+  const std::vector<jf::Past> wrong(2, jf::Past{&layer, 3});
   for (const auto& few : {zeros(2, 6, 12), zeros(2, 1, 12)})
     CHECK(message_of([&] { jf::attention<Float32Dot>(few, k, k, 4, 2, {}, wrong); }) ==
-          "attention: past keys [3, 5] do not match k [2, 6, 6]");
+          "attention: a past of 1 heads of 5 does not match k [2, 6, 6] (2 heads)");
 }

@@ -20,7 +20,7 @@ namespace janusflow {
 template <class Dot, class T>
 Var<T, 3> attention(const Var<T, 3>& q, const Var<T, 3>& k, const Var<T, 3>& v, Index heads, Index kv_heads, AttentionMask mask = {},
                     std::span<const Past> past = {}) {
-  for (const Past& p : past) require(p.length() == 0, "attention: a recorded pass has no past");
+  for (const Past& p : past) require(p.length == 0, "attention: a recorded pass has no past");
   return detail::result_of(
       "attention", segmented_attention(q.value(), k.value(), v.value(), heads, kv_heads, mask),
       [q, k, v, heads, kv_heads, causal = mask.causal,

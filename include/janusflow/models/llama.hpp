@@ -154,7 +154,7 @@ struct LlamaModel {
   /// An empty cache for one sequence.
   KeyValueCache new_cache() const {
     const auto& attention = layers.front().self_attn;
-    return {std::ssize(layers), attention.kv_heads * attention.head_dim};
+    return {std::ssize(layers), attention.kv_heads, attention.head_dim, std::type_identity<typename P::Dot::Value>()};
   }
 
   /// token ids, T of them -> embeddings [T, C]

@@ -6,18 +6,10 @@
 #include <span>
 
 #include "janusflow/ops/gemm.hpp"
+#include "janusflow/ops/past.hpp"
 #include "janusflow/simd/math.hpp"
 
 namespace janusflow {
-
-/// Keys and values of earlier positions of one sequence: keys, values [S, kv_heads * head_dim], seen by all its new positions.
-struct Past {
-  TensorView<const float, 2> keys, values;
-
-  Index length() const { return keys.shape[0]; }
-  /// The first `count` positions.
-  Past first(Index count) const { return {keys.slice(0, count), values.slice(0, count)}; }
-};
 
 /// A run of consecutive tokens in one long sequence that holds several samples, and what they see: themselves, as the mask says, and
 /// all tokens of one earlier range. So a prompt's tokens may serve several pictures or questions behind it.
@@ -43,19 +35,44 @@ inline constexpr Index key_block = 256;
 /// Up to so many queries, packing keys and values costs more than it saves.
 inline constexpr Index few_queries = 4;
 
-/// One head's keys and values, past and new, by position.
-struct HeadKeys {
-  Past past;
-  TensorView<const float, 2> keys, values;
-  Index column;  // where the head begins
+/// A head's rows, what is remembered of them in floats: for who reads them as one.
+struct WidenedRows {
+  Tensor<float, 2> past;
+  TensorView<const float, 2> rows;
+  Index column;
 
-  Index length() const { return past.length() + keys.shape[0]; }
-  const float* key(Index s) const {
-    return (s < past.length() ? past.keys.row(s) : keys.row(s - past.length())) + column;
+  template <class T>
+  WidenedRows(const HeadRows<T>* remembered, Index length, TensorView<const float, 2> rows, Index head, Index dim)
+      : past(Shape{length, dim}), rows(rows), column(head * dim) {
+    for (Index s = 0; s < length; ++s) std::copy_n(remembered->row(head, s), dim, past.data() + s * dim);
   }
-  const float* value(Index s) const {
-    return (s < past.length() ? past.values.row(s) : values.row(s - past.length())) + column;
+  const float* operator()(Index s) const {
+    const Index length = past.shape()[0];
+    return s < length ? &past(s, 0) : rows.row(s - length) + column;
   }
+};
+
+/// One head's keys and values by position: what is remembered, of T, then the new ones.
+template <class T>
+struct HeadKeys {
+  const KeysAndValues<T>* past;
+  Index past_length;
+  TensorView<const float, 2> keys, values;
+  Index head, dim;
+
+  Index length() const { return past_length + keys.shape[0]; }
+  /// f(pointer to the key of position s), and likewise its value.
+  template <class F>
+  auto with_key(Index s, F&& f) const {
+    return s < past_length ? f(past->keys.row(head, s)) : f(keys.row(s - past_length) + head * dim);
+  }
+  template <class F>
+  auto with_value(Index s, F&& f) const {
+    return s < past_length ? f(past->values.row(head, s)) : f(values.row(s - past_length) + head * dim);
+  }
+
+  auto widened_keys() const { return WidenedRows(past ? &past->keys : nullptr, past_length, keys, head, dim); }
+  auto widened_values() const { return WidenedRows(past ? &past->values : nullptr, past_length, values, head, dim); }
 };
 
 /// Running softmax of up to tile_rows queries: maximum, sum of exponentials, and the weighted values so far.
@@ -177,31 +194,40 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
 }
 
 /// Attention of one query over keys [first_key, limit) as they lie, in float32.
-inline void attend_row(const float* query, const HeadKeys& head, Index dim, Index first_key, Index limit, float* out) {
+template <class T>
+void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Index limit, float* out) {
+  const Index dim = all.dim;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   alignas(64) float scores[key_block];
   OnlineSoftmax softmax;
   std::fill_n(out, dim, 0.0f);
   for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
-    const Index end = std::min(limit, block + key_block);
+    const Index begin = std::max(block, first_key), end = std::min(limit, block + key_block);
     std::fill_n(scores, key_block, -std::numeric_limits<float>::infinity());
-    for (Index s = std::max(block, first_key); s < end; ++s) {
-      const float* key = head.key(s);
-      simd::Batch sum(0.0f);
-      for (Index d = 0; d < dim; d += simd::width) {
-        const Index count = std::min(simd::width, dim - d);
-        sum = simd::multiply_add(simd::load(query + d, count), simd::load(key + d, count), sum);
-      }
-      scores[s - block] = simd::sum_of_lanes(sum) * scale;
-    }
-    const float shrink = softmax.absorb(0, scores, key_block / simd::tile_columns, simd::tile_columns);
-    for (Index d = 0; d < dim; d += simd::width) {
-      const Index count = std::min(simd::width, dim - d);
-      simd::Batch sum = simd::load(out + d, count) * simd::Batch(shrink);
-      for (Index s = std::max(block, first_key); s < end; ++s)
-        sum = simd::multiply_add(simd::Batch(scores[s - block]), simd::load(head.value(s) + d, count), sum);
-      simd::store(sum, out + d, count);
-    }
+    for (Index s = begin; s < end; ++s)
+      scores[s - block] = scale * all.with_key(s, [&](const auto* key) {
+        simd::Batch sum(0.0f);
+        for (Index d = 0; d < dim; d += simd::width) {
+          const Index count = std::min(simd::width, dim - d);
+          sum = simd::multiply_add(simd::load(query + d, count), simd::load(key + d, count), sum);
+        }
+        return simd::sum_of_lanes(sum);
+      });
+    const simd::Batch shrink(softmax.absorb(0, scores, key_block / simd::tile_columns, simd::tile_columns));
+    const auto add_values = [&]<Index Vectors>(std::integral_constant<Index, Vectors>, Index d, Index lanes) {
+      simd::Batch sums[Vectors];
+      for (Index i = 0; i < Vectors; ++i) sums[i] = simd::load(out + d + i * simd::width, lanes) * shrink;
+      for (Index s = begin; s < end; ++s)
+        all.with_value(s, [&, weight = simd::Batch(scores[s - block])](const auto* value) {
+#pragma GCC unroll 4
+          for (Index i = 0; i < Vectors; ++i)
+            sums[i] = simd::multiply_add(weight, simd::load(value + d + i * simd::width, lanes), sums[i]);
+        });
+      for (Index i = 0; i < Vectors; ++i) simd::store(sums[i], out + d + i * simd::width, lanes);
+    };
+    Index d = 0;
+    for (; d + 4 * simd::width <= dim; d += 4 * simd::width) add_values(std::integral_constant<Index, 4>(), d, simd::width);
+    for (; d < dim; d += simd::width) add_values(std::integral_constant<Index, 1>(), d, std::min(simd::width, dim - d));
   }
   const float norm = softmax.sum[0] > 0 ? 1.0f / softmax.sum[0] : 0.0f;
   for (Index d = 0; d < dim; ++d) out[d] *= norm;
@@ -213,7 +239,7 @@ inline void attend_row(const float* query, const HeadKeys& head, Index dim, Inde
 ///
 /// q [B, T, heads * head_dim], k and v [B, T', kv_heads * head_dim] (rows may be strided); with fewer key-value heads than heads,
 /// consecutive query heads share one (grouped-query attention). `past` holds nothing, or for each sequence what precedes its new
-/// keys. With `causal` T' must be T. Returns [B, T, heads * head_dim]. A query that sees no key yields zeros.
+/// keys, in float or rounded to bfloat16. With `causal` T' must be T. Returns [B, T, heads * head_dim]. A query that sees no key yields zeros.
 ///
 /// Products in Dot's precision (queries, keys, weights and values rounded to it), softmax in float32 by blocks of 256 keys with a
 /// running maximum (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135). A handful of queries
@@ -241,34 +267,41 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
   const Index dim = queries.shape[2] / heads, group = heads / kv_heads;
   Tensor<float, 3> y(queries.shape);
 
-  const auto head_keys = [&](Index b, Index kv) {
-    const Past before = past.empty() ? Past{} : past[static_cast<std::size_t>(b)];
-    require(before.keys.shape == before.values.shape && (!before.length() || before.keys.shape[1] == keys.shape[2]),
-            "attention: past keys ", before.keys.shape, " do not match k ", keys.shape);
-    return detail::HeadKeys{before, keys[b], values[b], kv * dim};
+  const auto past_of = [&](Index b) { return past.empty() ? Past{} : past[static_cast<std::size_t>(b)]; };
+  // Calls f with one head's keys and values.
+  const auto with_head = [&](Index b, Index head, auto&& f) {
+    const Past before = past_of(b);
+    if (before.length == 0) return f(detail::HeadKeys<float>{nullptr, 0, keys[b], values[b], head, dim});
+    std::visit(
+        [&]<class T>(const KeysAndValues<T>& layer) {
+          require(layer.keys.heads() == kv_heads && layer.keys.dim() == dim, "attention: a past of ", layer.keys.heads(),
+                  " heads of ", layer.keys.dim(), " does not match k ", keys.shape, " (", kv_heads, " heads)");
+          f(detail::HeadKeys<T>{&layer, before.length, keys[b], values[b], head, dim});
+        },
+        *before.layer);
   };
   const auto first_key = [&](Index b) { return mask.first_key.empty() ? 0 : mask.first_key[static_cast<std::size_t>(b)]; };
 
   if (length <= detail::few_queries) {
     parallel_for(batch * heads, [&](Index piece) {
       const Index b = piece / heads, head = piece % heads;
-      const detail::HeadKeys all = head_keys(b, head / group);
-      for (Index i = 0; i < length; ++i) {
-        const Index limit = mask.causal ? all.past.length() + i + 1 : all.length();
-        detail::attend_row(queries[b].row(i) + head * dim, all, dim, first_key(b), limit,
-                           y.data() + (b * length + i) * heads * dim + head * dim);
-      }
+      with_head(b, head / group, [&](const auto& all) {
+        for (Index i = 0; i < length; ++i)
+          detail::attend_row(queries[b].row(i) + head * dim, all, first_key(b), mask.causal ? all.past_length + i + 1 : all.length(),
+                             y.data() + (b * length + i) * heads * dim + head * dim);
+      });
     });
     return y;
   }
 
   std::vector<PackedMatrix<Dot>> packed_keys(static_cast<std::size_t>(batch * kv_heads)), packed_values(packed_keys.size());
   parallel_for(batch * kv_heads, [&](Index piece) {
-    const detail::HeadKeys all = head_keys(piece / kv_heads, piece % kv_heads);
-    auto& packed_key = packed_keys[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(all.length(), dim);
-    auto& packed_value = packed_values[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(dim, all.length());
-    packed_key.pack_rows([&](Index s) { return all.key(s); });
-    packed_value.pack_columns([&](Index s) { return all.value(s); });
+    with_head(piece / kv_heads, piece % kv_heads, [&](const auto& all) {
+      auto& packed_key = packed_keys[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(all.length(), dim);
+      auto& packed_value = packed_values[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(dim, all.length());
+      packed_key.pack_rows(all.widened_keys());
+      packed_value.pack_columns(all.widened_values());
+    });
   });
   constexpr Index chunk = 4 * simd::tile_rows;
   const Index chunks = (length + chunk - 1) / chunk;
@@ -276,11 +309,10 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     // The longest causal chunks first, so that the last pieces to be taken are short.
     const Index b = piece % batch, head = piece / batch % heads, at = (chunks - 1 - piece / (batch * heads)) * chunk;
     const auto kv = static_cast<std::size_t>(b * kv_heads + head / group);
-    const Index before = past.empty() ? 0 : past[static_cast<std::size_t>(b)].length();
     detail::AttentionScratch<Dot> scratch(dim);
     for (Index begin = at; begin < std::min(length, at + chunk); begin += simd::tile_rows)
       detail::attend_tile<Dot>(
-          begin, std::min<Index>(simd::tile_rows, length - begin), before, first_key(b), mask.causal, packed_keys[kv],
+          begin, std::min<Index>(simd::tile_rows, length - begin), past_of(b).length, first_key(b), mask.causal, packed_keys[kv],
           packed_values[kv], [&](Index i) { return queries[b].row(i) + head * dim; },
           [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; }, scratch);
   });

@@ -5,10 +5,12 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 #include <xsimd/xsimd.hpp>
 
+#include "janusflow/core/bfloat16.hpp"
 #include "janusflow/core/shape.hpp"
 
 namespace janusflow::simd {
@@ -73,6 +75,24 @@ inline Batch load(const float* p, Index lanes, float fill = 0) {
   part.fill(fill);
   std::copy_n(p, lanes, part.begin());
   return Batch::load_aligned(part.data());
+}
+
+/// The same of bfloat16, widened.
+inline Batch load(const bfloat16* p, Index lanes) {
+  if (lanes < width) {
+    std::array<bfloat16, width> part{};
+    std::copy_n(p, lanes, part.begin());
+    return load(part.data(), width);
+  }
+  // The compilers' own vector types, for gcc 12 warns of its own header in the AVX-512 intrinsics.
+  using Halves [[gnu::vector_size(sizeof(Batch) / 2)]] = std::uint16_t;
+  using Words [[gnu::vector_size(sizeof(Batch))]] = std::uint32_t;
+  Halves halves;
+  std::memcpy(&halves, p, sizeof(halves));
+  const Words words = __builtin_convertvector(halves, Words) << 16;
+  alignas(64) std::array<float, width> lanes_of;
+  std::memcpy(lanes_of.data(), &words, sizeof(words));
+  return Batch::load_aligned(lanes_of.data());
 }
 
 /// Writes the first `lanes` (1 to width) lanes of x to p.

@@ -1,0 +1,71 @@
+// Keys and values of earlier positions, as attention reads them again.
+#pragma once
+
+#include <algorithm>
+#include <variant>
+#include <vector>
+
+#include "janusflow/core/bfloat16.hpp"
+#include "janusflow/core/parallel.hpp"
+#include "janusflow/core/tensor.hpp"
+
+namespace janusflow {
+
+/// Rows [S, heads * D] of float, or rounded to bfloat16, to which more are appended. They lie in pages of a few positions each, so that
+/// growing moves nothing and no more than a page is held in reserve; in a page, [heads][positions][D], a head's rows follow each other.
+template <class T>
+class HeadRows {
+ public:
+  HeadRows(Index heads, Index dim) : heads_(heads), dim_(dim) {}
+
+  Index heads() const { return heads_; }
+  Index dim() const { return dim_; }
+  Index length() const { return length_; }
+  /// A head's D numbers at position s.
+  const T* row(Index head, Index s) const { return pages_[static_cast<std::size_t>(s / positions)].data() + place(head, s); }
+
+  /// Appends rows [T, heads * D].
+  void append(TensorView<const float, 2> rows) {
+    const Index begin = length_, end = begin + rows.shape[0];
+    while (std::ssize(pages_) * positions < end) pages_.emplace_back(Shape{heads_, positions, dim_});
+    parallel_chunks(end - begin, positions, [&](Index first, Index last) {
+      for (Index i = first; i < last; ++i)
+        for (Index h = 0; h < heads_; ++h) {
+          const float* from = rows.row(i) + h * dim_;
+          T* to = pages_[static_cast<std::size_t>((begin + i) / positions)].data() + place(h, begin + i);
+          std::transform(from, from + dim_, to, [](float x) { return static_cast<T>(x); });
+        }
+    });
+    length_ = end;
+  }
+  /// Forgets all rows from `length` on.
+  void truncate(Index length) {
+    length_ = std::min(length_, length);
+    pages_.erase(pages_.begin() + (length_ + positions - 1) / positions, pages_.end());
+  }
+
+ private:
+  static constexpr Index positions = 64;  // of a page
+
+  Index place(Index head, Index s) const { return (head * positions + s % positions) * dim_; }
+
+  Index heads_, dim_, length_ = 0;
+  std::vector<Tensor<T, 3>> pages_;
+};
+
+/// What one layer remembers of a sequence.
+template <class T>
+struct KeysAndValues {
+  HeadRows<T> keys, values;
+
+  KeysAndValues(Index heads, Index dim) : keys(heads, dim), values(heads, dim) {}
+};
+using RememberedLayer = std::variant<KeysAndValues<float>, KeysAndValues<bfloat16>>;
+
+/// The first `length` positions of what a layer remembers of one sequence, seen by all its new positions.
+struct Past {
+  const RememberedLayer* layer = nullptr;  // null: nothing
+  Index length = 0;
+};
+
+}  // namespace janusflow
