@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "janusflow/io/checkpoint.hpp"
 #include "janusflow/io/json.hpp"

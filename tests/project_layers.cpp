@@ -98,6 +98,24 @@ TEST_CASE("every header says what it is, guards itself and stays short") {
   }
 }
 
+TEST_CASE("what impl/ defines is included by its header, unless instances are linked, and is compiled into these") {
+  int rests = 0;
+  for (const std::string& header : headers()) {
+    if (!is_rest(header)) continue;
+    CAPTURE(header);
+    ++rests;
+    const std::string owner = std::string(header).replace(header.find("impl/"), 5, "");
+    REQUIRE(fs::exists(include_dir / owner));
+    CHECK(contents(include_dir / owner)
+              .ends_with("\n\n#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked\n"
+                         "#include \"" + header + "\"\n#endif\n"));
+    // An inline function that nobody calls there is not compiled.
+    static const std::regex hidden("\n(inline|static) (?!constexpr)");
+    CHECK_FALSE(std::regex_search(contents(include_dir / header), hidden));
+  }
+  CHECK(rests > 10);
+}
+
 TEST_CASE("the umbrella header includes every public header") {
   std::string wanted;
   for (const std::string& header : headers()) {

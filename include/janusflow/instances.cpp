@@ -1,11 +1,31 @@
-// The pipelines by the library's own policies, compiled once for all translation units that define JANUSFLOW_LINK_INSTANCES.
-#include "janusflow/nn/parameters.hpp"
-#include "janusflow/pipeline/impl/autoencode.hpp"
-#include "janusflow/pipeline/impl/image_to_text.hpp"
-#include "janusflow/pipeline/impl/model_files.hpp"
-#include "janusflow/pipeline/impl/text_to_image.hpp"
+// The library compiled once, its pipelines by its own policies, for all translation units that define JANUSFLOW_LINK_INSTANCES.
+#define JANUSFLOW_INLINE
+#include "janusflow/janusflow.hpp"
 
 namespace janusflow {
+
+#define JANUSFLOW_INSTANTIATE_GET(T)                     \
+  template T JsonObject::get<T>(std::string_view) const; \
+  template T JsonObject::get<T>(std::string_view, T) const;
+JANUSFLOW_INSTANTIATE_GET(bool)
+JANUSFLOW_INSTANTIATE_GET(std::int32_t)
+JANUSFLOW_INSTANTIATE_GET(std::uint32_t)
+JANUSFLOW_INSTANTIATE_GET(std::int64_t)
+JANUSFLOW_INSTANTIATE_GET(std::uint64_t)
+JANUSFLOW_INSTANTIATE_GET(float)
+JANUSFLOW_INSTANTIATE_GET(double)
+JANUSFLOW_INSTANTIATE_GET(std::string)
+JANUSFLOW_INSTANTIATE_GET(std::vector<std::int64_t>)
+JANUSFLOW_INSTANTIATE_GET(std::vector<std::uint64_t>)
+JANUSFLOW_INSTANTIATE_GET(std::vector<double>)
+JANUSFLOW_INSTANTIATE_GET(std::vector<std::string>)
+
+template LlamaConfig read_config(const std::filesystem::path&);
+template SiglipConfig read_config(const std::filesystem::path&);
+template JanusFlowConfig read_config(const std::filesystem::path&);
+template AutoencoderKLConfig read_config(const std::filesystem::path&);
+template std::string config_text(const ImageProcessorConfig&);
+template std::string config_text(const AutoencoderKLConfig&);
 
 template std::vector<std::string> known_keys<Layout>(const JanusFlowConfig&);
 template std::vector<std::string> known_keys<Layout>(const AutoencoderKLConfig&);

@@ -14,6 +14,7 @@
 #include "janusflow/core/buffer.hpp"
 #include "janusflow/core/cpu.hpp"
 #include "janusflow/core/error.hpp"
+#include "janusflow/core/inline.hpp"
 #include "janusflow/core/parallel.hpp"
 #include "janusflow/core/random.hpp"
 #include "janusflow/core/shape.hpp"

@@ -1,9 +1,7 @@
 // The sizes of a SigLIP vision tower, given by a model's name or one by one.
 #pragma once
 
-#include <array>
 #include <string>
-#include <string_view>
 
 #include "janusflow/io/json.hpp"
 
@@ -28,55 +26,14 @@ struct SiglipConfig {
 
   /// Reads `params`: the sizes of model_name from the official table, each replaced where a key of its own is given (a
   /// name outside the table needs them all). Throws Error for another selection than every token of the last layer.
-  static SiglipConfig from_json(const JsonObject& json) {
-    struct Known {
-      std::string_view name;
-      Index width, layers, heads, patch_size;
-      double mlp_ratio;
-    };
-    static constexpr std::array<Known, 5> table{{{"siglip_base_patch16_256", 768, 12, 12, 16, 4.0},
-                                                 {"siglip_base_patch16_384", 768, 12, 12, 16, 4.0},
-                                                 {"siglip_large_patch16_384", 1024, 24, 16, 16, 4.0},
-                                                 {"siglip_so400m_patch14_224", 1152, 27, 16, 14, 3.7362},
-                                                 {"siglip_so400m_patch14_384", 1152, 27, 16, 14, 3.7362}}};
-    SiglipConfig config;
-    config.model_name = json.get<std::string>("model_name", config.model_name);
-    const Known* known = nullptr;
-    for (const Known& entry : table)
-      if (entry.name == config.model_name) known = &entry;
-    for (const char* key : {"width", "layers", "heads", "patch_size"})
-      require(known || json.has(key), json.name("model_name"), " \"", config.model_name, "\" is not known and ", key,
-              " is not given");
-    if (known)
-      config = {config.model_name, 384, known->width, known->layers, known->heads, known->patch_size, known->mlp_ratio};
-    config.width = json.integer("width", 1, max_extent, config.width);
-    config.layers = json.integer("layers", 1, 1000, config.layers);
-    config.heads = json.integer("heads", 1, 10000, config.heads);
-    config.patch_size = json.integer("patch_size", 1, 1000, config.patch_size);
-    config.mlp_ratio = json.number("mlp_ratio", 0.01, 100.0, config.mlp_ratio);
-    config.image_size = json.integer("image_size", 1, 16384, config.image_size);
-
-    require(config.width % config.heads == 0, json.name("width"), " (", config.width, ") must be a multiple of heads (",
-            config.heads, ")");
-    require(config.mlp_width() >= 1, json.name("mlp_ratio"), " ", config.mlp_ratio,
-            " leaves the MLP without a hidden layer");
-    require(config.patch_size <= config.image_size, json.name("patch_size"), " (", config.patch_size,
-            ") is larger than image_size (", config.image_size, ")");
-    const Index layer = json.integer("select_layer", -1000, 1000, -1);
-    require(layer == -1, json.name("select_layer"), " must be -1 (the last layer), not ", layer);
-    const auto feature = json.get<std::string>("select_feature", "same");
-    require(feature == "same", json.name("select_feature"), " must be \"same\" (every token), not \"", feature, '"');
-    for (const char* key : {"pixel_mean", "pixel_std"})
-      require(!json.has(key), json.name(key), " is not supported: the picture is normalised by the image processor");
-    return config;
-  }
+  static SiglipConfig from_json(const JsonObject& json);
 
   /// The same; the sizes stand there one by one also where the name would give them.
-  Json to_json() const {
-    return {{"model_name", model_name}, {"image_size", image_size}, {"select_feature", "same"},
-            {"select_layer", -1},       {"width", width},           {"layers", layers},
-            {"heads", heads},           {"patch_size", patch_size}, {"mlp_ratio", mlp_ratio}};
-  }
+  Json to_json() const;
 };
 
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/io/impl/siglip_config.hpp"
+#endif

@@ -2,13 +2,9 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
-#include <utility>
 #include <vector>
 
 #include "janusflow/io/checkpoint.hpp"
@@ -31,28 +27,14 @@ struct ModelFiles {
   std::shared_ptr<const Checkpoint> checkpoint;
 
   /// Throws Error when a file is missing or malformed, or when the checkpoint holds tensors that the config has no place for.
-  static ModelFiles open(const std::filesystem::path& directory) {
-    require_directory(directory, "model");
-    ModelFiles files{directory, read_config<JanusFlowConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
-    require_known(*files.checkpoint, known_keys<Layout>(files.config));
-    return files;
-  }
+  static ModelFiles open(const std::filesystem::path& directory);
 
   /// Throws Error unless `directory` is one; `what` names it.
-  static void require_directory(const std::filesystem::path& directory, std::string_view what) {
-    std::error_code error;
-    require(std::filesystem::is_directory(directory, error), "the ", what, " directory ", directory.string(),
-            std::filesystem::exists(directory, error) ? " is not a directory" : " does not exist");
-  }
+  static void require_directory(const std::filesystem::path& directory, std::string_view what);
 
   /// Throws Error naming the first tensor whose key is not among `keys`: weights of another model, or of a newer one, must not
   /// be half used in silence. Older transformers saved the rotary frequencies too; these follow from the config.
-  static void require_known(const Checkpoint& checkpoint, const std::vector<std::string>& keys) {
-    const std::set<std::string, std::less<>> known(keys.begin(), keys.end());
-    for (const RawTensor& tensor : checkpoint.tensors())
-      require(known.contains(tensor.key) || tensor.key.ends_with(".rotary_emb.inv_freq"), tensor.name(),
-              " is unknown: the config has no place for it");
-  }
+  static void require_known(const Checkpoint& checkpoint, const std::vector<std::string>& keys);
 };
 
 /// The same for an AutoencoderKL directory in diffusers' layout.
@@ -60,12 +42,7 @@ struct AutoencoderFiles {
   AutoencoderKLConfig config;
   std::shared_ptr<const Checkpoint> checkpoint;
 
-  static AutoencoderFiles open(const std::filesystem::path& directory) {
-    ModelFiles::require_directory(directory, "VAE");
-    AutoencoderFiles files{read_config<AutoencoderKLConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
-    ModelFiles::require_known(*files.checkpoint, known_keys<Layout>(files.config));
-    return files;
-  }
+  static AutoencoderFiles open(const std::filesystem::path& directory);
 };
 
 }  // namespace janusflow

@@ -1,7 +1,6 @@
 // Added tokens: those of a vocabulary that are looked for in the raw text, before anything else cuts it.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "janusflow/text/byte_pair_encoding.hpp"
@@ -31,12 +29,7 @@ struct AddedToken {
 class AddedTokens {
  public:
   /// Adds a token, or changes the one with this id; its content must not be empty.
-  void set(std::int32_t id, AddedToken token) {
-    tries_[token.normalized].set(token.content, id);
-    tries_[!token.normalized].set(token.content, -1);
-    ids_[token.content] = id;
-    tokens_[id] = std::move(token);
-  }
+  void set(std::int32_t id, AddedToken token);
 
   const AddedToken* find(std::int32_t id) const {
     const auto found = tokens_.find(id);
@@ -50,10 +43,7 @@ class AddedTokens {
 
   /// Cuts the text at its added tokens: of several, the leftmost, and the longest that starts there; in a first pass
   /// those that are not `normalized`, in a second, in what remains, those that are.
-  void split(SplitText& text) const {
-    split_pass(text, false);
-    split_pass(text, true);
-  }
+  void split(SplitText& text) const;
 
  private:
   /// A tree of bytes; a path from its root that spells a token ends at that token's id.
@@ -91,50 +81,11 @@ class AddedTokens {
     std::vector<std::int32_t> ids_{-1};  // by node
   };
 
-  void split_pass(SplitText& split, bool normalized) const {
-    std::vector<TextPiece> pieces;
-    for (const TextPiece& piece : split.pieces) {
-      if (piece.token < 0) {
-        cut(split[piece], piece.begin, normalized, pieces);
-      } else {
-        pieces.push_back(piece);
-      }
-    }
-    split.pieces = std::move(pieces);
-  }
+  void split_pass(SplitText& split, bool normalized) const;
 
-  void cut(std::string_view text, std::size_t offset, bool normalized, std::vector<TextPiece>& pieces) const {
-    std::size_t done = 0;
-    for (std::size_t at = 0; at < text.size();) {
-      const std::int32_t id = tries_[normalized].longest(text.substr(at));
-      if (id < 0) {
-        ++at;
-        continue;
-      }
-      const AddedToken& token = tokens_.at(id);
-      std::size_t begin = at, end = at += token.content.size();
-      if (token.single_word && touches_word(text, begin, end)) continue;
-      if (token.lstrip) begin = std::max(done, begin - trailing_length(text.substr(0, begin), is_white_space));
-      if (token.rstrip) end += leading_length(text.substr(end), is_white_space);
-      if (done < begin) pieces.push_back({offset + done, offset + begin});
-      pieces.push_back({offset + begin, offset + end, id});
-      done = end;
-    }
-    if (done < text.size()) pieces.push_back({offset + done, offset + text.size()});
-  }
+  void cut(std::string_view text, std::size_t offset, bool normalized, std::vector<TextPiece>& pieces) const;
 
-  static bool touches_word(std::string_view text, std::size_t begin, std::size_t end) {
-    // \w of Rust's regular expressions
-    static const Regex word(R"(\A[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", Regex::Syntax::oniguruma,
-                            "single_word");
-    const auto starts_with_word = [](std::string_view part) {
-      bool found = false;
-      Regex::Matcher(word).for_each(part, [&](std::size_t, std::size_t) { found = true; });
-      return found;
-    };
-    return (begin > 0 && starts_with_word(last_character(text.substr(0, begin)))) ||
-           (end < text.size() && starts_with_word(text.substr(end)));
-  }
+  static bool touches_word(std::string_view text, std::size_t begin, std::size_t end);
 
   StringMap<std::int32_t> ids_;
   std::map<std::int32_t, AddedToken> tokens_;
@@ -142,3 +93,7 @@ class AddedTokens {
 };
 
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/text/impl/added_tokens.hpp"
+#endif

@@ -8,11 +8,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "janusflow/io/file.hpp"
 #include "janusflow/text/tokenizer_json.hpp"
 
 namespace janusflow {
@@ -24,56 +22,21 @@ class Tokenizer {
   explicit Tokenizer(TokenizerDefinition definition) : definition_(std::move(definition)) {}
 
   /// Reads tokenizer.json; throws Error, naming the file, when it is missing, malformed or not of a supported kind.
-  static Tokenizer from_file(const std::filesystem::path& path) {
-    return from_json(read_file(path, std::uintmax_t{256} << 20), path.string());
-  }
+  static Tokenizer from_file(const std::filesystem::path& path);
   /// Reads the text of a tokenizer.json; `name` is what errors begin with.
-  static Tokenizer from_json(std::string_view text, const std::string& name = "tokenizer.json") {
-    return Tokenizer(read_tokenizer_json(text, name));
-  }
+  static Tokenizer from_json(std::string_view text, const std::string& name = "tokenizer.json");
 
   /// The ids of `text`: added tokens are looked for first, the rest is cut by the pre-tokenizer and merged. Ill-formed
   /// UTF-8 counts as U+FFFD (Python's `errors="replace"`). With `add_special_tokens`, the post-processor's tokens stand
   /// around them. Time is n log n in the bytes, given expressions that search in linear time. Throws Error when one
   /// exceeds its step limit.
-  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = false) const {
-    SplitText split{to_valid_utf8(text), {}};
-    if (!split.text.empty()) split.pieces.push_back({0, split.text.size()});
-    definition_.vocabulary.added.split(split);
-    pre_tokenize(definition_.pre_tokenizer, split);
-
-    std::vector<std::int32_t> ids;
-    if (add_special_tokens) ids = definition_.prefix;
-    std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>>
-        known;  // words of this text: where their ids stand
-    for (const TextPiece& piece : split.pieces) {
-      if (piece.token >= 0) {
-        ids.push_back(piece.token);
-        continue;
-      }
-      const auto [entry, first_time] = known.try_emplace(split[piece], ids.size(), 0);
-      auto& [begin, end] = entry->second;
-      if (first_time) {
-        definition_.vocabulary.model.encode(split[piece], ids);
-        end = ids.size();
-      } else {
-        for (std::size_t i = begin; i < end; ++i) ids.push_back(std::int32_t{ids[i]});
-      }
-    }
-    if (add_special_tokens) ids.insert(ids.end(), definition_.suffix.begin(), definition_.suffix.end());
-    return ids;
-  }
+  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
 
   /// The text of `ids`, as valid UTF-8: bytes that are none become U+FFFD, ids without a token nothing.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = true) const;
 
   /// The bytes that one token contributes to a text: possibly part of a character.
-  std::string token_bytes(std::int32_t id, bool skip_special_tokens = true) const {
-    const auto* added = definition_.vocabulary.added.find(id);
-    if (added && added->special && skip_special_tokens) return {};
-    const auto* token = definition_.vocabulary.id_to_token(id);
-    return token ? byte_level_bytes(*token) : std::string();
-  }
+  std::string token_bytes(std::int32_t id, bool skip_special_tokens = true) const;
 
   std::optional<std::int32_t> token_to_id(std::string_view token) const {
     return definition_.vocabulary.token_to_id(token);
@@ -123,11 +86,8 @@ class StreamDecoder {
   std::string bytes_;
 };
 
-inline std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
-  StreamDecoder decoder(*this, skip_special_tokens);
-  std::string text;
-  for (const std::int32_t id : ids) text += decoder.push(id);
-  return text + decoder.finish();
-}
-
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/text/impl/tokenizer.hpp"
+#endif

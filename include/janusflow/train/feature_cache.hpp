@@ -1,15 +1,12 @@
 // What frozen encoders make of pictures, computed once: rows of numbers on disk, found by the content of picture and encoder.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "janusflow/io/checkpoint.hpp"
@@ -18,16 +15,7 @@
 namespace janusflow {
 
 /// Of all tensors of a checkpoint whose key begins with `prefix`: their names, shapes and bytes.
-inline std::uint64_t weights_hash(const Checkpoint& checkpoint, std::string_view prefix = {}) {
-  std::uint64_t hash = 0;
-  for (const RawTensor& tensor : checkpoint.tensors()) {
-    if (!tensor.key.starts_with(prefix)) continue;
-    hash = content_hash(tensor.key, hash);
-    hash = content_hash(std::as_bytes(std::span(tensor.shape)), hash + static_cast<std::uint64_t>(tensor.dtype));
-    hash = content_hash(tensor.bytes, hash);
-  }
-  return hash;
-}
+std::uint64_t weights_hash(const Checkpoint& checkpoint, std::string_view prefix = {});
 
 /// A directory of rows of `size` floats by a picture's hash. Rows come in parts: files of their own, written under another name and
 /// renamed, so that work which was interrupted is kept up to the last part. Other encoders' parts lie beside them untouched.
@@ -35,97 +23,27 @@ class FeatureCache {
  public:
   /// Opens what is there of this kind (a word, such as "latents"), this encoder and this size; makes the directory where there is
   /// none. Throws Error for a part that is not what its name says.
-  FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size, std::size_t part_bytes = std::size_t{64} << 20)
-      : directory_(std::move(directory)),
-        stem_(kind + '-' + hex(content_hash(std::to_string(size), encoder)) + '-'),
-        size_(size),
-        rows_a_part_(std::max<std::size_t>(1, part_bytes / (sizeof(float) * static_cast<std::size_t>(size)))) {
-    std::error_code error;
-    std::filesystem::create_directories(directory_, error);
-    require(!error, "cannot make the directory ", directory_.string(), ": ", error.message());
-    std::vector<std::filesystem::path> paths;
-    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with(stem_) && name.ends_with(".safetensors")) paths.push_back(entry.path());
-    }
-    std::sort(paths.begin(), paths.end());
-    for (const auto& path : paths) open(path);
-  }
+  FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size, std::size_t part_bytes = std::size_t{64} << 20);
   FeatureCache(FeatureCache&&) = default;
 
   bool contains(std::uint64_t picture) const { return places_.contains(picture) || pending_places_.contains(picture); }
   std::size_t count() const { return places_.size() + pending_places_.size(); }
 
   /// Keeps a row; on disk after flush(), which comes by itself when a part is full. What is kept already is left as it is.
-  void add(std::uint64_t picture, std::span<const float> row) {
-    require(std::ssize(row) == size_, "feature cache: a row of ", row.size(), " numbers, not ", size_);
-    if (contains(picture)) return;
-    pending_places_.emplace(picture, pending_keys_.size());
-    pending_keys_.push_back(picture);
-    pending_checks_.push_back(content_hash(std::as_bytes(row)));
-    pending_rows_.insert(pending_rows_.end(), row.begin(), row.end());
-    if (pending_keys_.size() >= rows_a_part_) flush();
-  }
+  void add(std::uint64_t picture, std::span<const float> row);
 
   /// Brings all rows to the disk.
-  void flush() {
-    if (pending_keys_.empty()) return;
-    const auto count = static_cast<Index>(pending_keys_.size());
-    std::filesystem::path path;
-    for (std::size_t number = parts_.size(); path.empty() || std::filesystem::exists(path); ++number) {
-      std::string digits = std::to_string(number);
-      digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
-      path = directory_ / (stem_ + digits + ".safetensors");
-    }
-    using Words = TensorView<const std::uint64_t, 1>;
-    const SafetensorsEntry entries[] = {
-        safetensors_entry("pictures", Words(pending_keys_.data(), Shape{count})),
-        safetensors_entry("checks", Words(pending_checks_.data(), Shape{count})),
-        safetensors_entry("rows", TensorView<const float, 2>(pending_rows_.data(), Shape{count, size_}))};
-    write_safetensors(path, entries);
-    pending_keys_.clear();
-    pending_checks_.clear();
-    pending_rows_.clear();
-    pending_places_.clear();
-    open(path);
-  }
+  void flush();
 
   /// Writes the row of a picture to `out`, verified. Throws Error when it is damaged, naming the file, or not there.
-  void copy(std::uint64_t picture, float* out) const {
-    if (const auto pending = pending_places_.find(picture); pending != pending_places_.end()) {
-      std::copy_n(pending_rows_.begin() + static_cast<std::ptrdiff_t>(pending->second) * size_, size_, out);
-      return;
-    }
-    const auto found = places_.find(picture);
-    require(found != places_.end(), directory_.string(), " has nothing for the picture ", hex(picture));
-    const auto [part, row] = found->second;
-    const SafetensorsFile& file = parts_[part];
-    file.at("rows").copy_to(out, static_cast<Index>(row) * size_, size_);
-    std::uint64_t check = 0;
-    file.at("checks").copy_to(&check, static_cast<Index>(row), 1);
-    require(content_hash(std::as_bytes(std::span(out, static_cast<std::size_t>(size_)))) == check, file.path().string(),
-            " is damaged: the features of the picture ", hex(picture), " are not those that were written; delete it, and they are computed again");
-  }
+  void copy(std::uint64_t picture, float* out) const;
 
  private:
   struct Place {
     std::size_t part, row;
   };
 
-  void open(const std::filesystem::path& path) {
-    const SafetensorsFile& file = parts_.emplace_back(path);
-    const RawTensor& keys = file.at("pictures");
-    const Index count = keys.size();
-    const std::array<Index, 1> list{count};
-    const std::array<Index, 2> table{count, size_};
-    keys.require_shape(list);
-    file.at("checks").require_shape(list);
-    file.at("rows").require_shape(table);
-    require(file.at("rows").dtype == Dtype::f32, file.at("rows").name(), " must be F32");
-    std::vector<std::uint64_t> pictures(static_cast<std::size_t>(count));
-    keys.copy_to(pictures.data());
-    for (std::size_t row = 0; row < pictures.size(); ++row) places_.emplace(pictures[row], Place{parts_.size() - 1, row});
-  }
+  void open(const std::filesystem::path& path);
 
   std::filesystem::path directory_;
   std::string stem_;
@@ -139,3 +57,7 @@ class FeatureCache {
 };
 
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/train/impl/feature_cache.hpp"
+#endif

@@ -69,7 +69,7 @@ class TrainingPictures {
   /// From now on the tower is frozen with the weights of that hash.
   void freeze_tower(std::uint64_t hash) {
     const Index size = config_.vision_und_enc.num_patches() * config_.vision_und_enc.width;
-    hash = content_hash(processor_.to_json().dump(), hash);
+    hash = content_hash(config_text(processor_), hash);
     whole_.emplace(cache_, "whole", hash, size);
     crop_.emplace(cache_, "crop", hash, size);
   }
@@ -116,8 +116,7 @@ class TrainingPictures {
             image_size());
     const auto checkpoint = std::make_shared<const Checkpoint>(vae);
     load(encoder_, checkpoint);
-    const Json settings = vae_config_.to_json();
-    const std::uint64_t hash = content_hash(settings.dump() + ' ' + std::to_string(image_size()), weights_hash(*checkpoint));
+    const std::uint64_t hash = content_hash(config_text(vae_config_) + ' ' + std::to_string(image_size()), weights_hash(*checkpoint));
     return {cache_, "latents", hash, latent_shape().size()};
   }
 

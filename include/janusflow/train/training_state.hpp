@@ -1,12 +1,10 @@
 // Where a run stands, in one file: weights, moments, averages, and what decides the rest.
 #pragma once
 
-#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "janusflow/io/safetensors.hpp"
@@ -22,143 +20,43 @@ struct TrainingProgress {
   Index total_steps = 0;  // of all stages
 };
 
-namespace detail {
-
-/// Numbers of a tensor lie under "<kind>/<key>": its weight, its average, first and second moment; all else under this.
-inline constexpr std::string_view state_metadata = "janusflow_training";
-
-inline SafetensorsEntry state_entry(std::string_view kind, const TrainedTensor& tensor, std::span<const float> numbers) {
-  return {std::string(kind) + '/' + tensor.name, Dtype::f32, tensor.shape, [numbers](const auto& put) { put(std::as_bytes(numbers)); }};
-}
-
-inline void read_numbers(const SafetensorsFile& file, const std::string& kind, const TrainedTensor& tensor, float* out) {
-  const RawTensor& raw = file.at(kind + '/' + tensor.name);
-  raw.require_shape(tensor.shape);
-  raw.copy_to(out);
-}
-
-}  // namespace detail
-
 /// Writes a checkpoint: first under another name, which it loses when all of it is on the disk. `config` is what decides the numbers
 /// of the run. Throws Error, with whatever was at `path` as it was, when that is not possible.
-inline void save_training_state(const std::filesystem::path& path, std::span<const TrainedTensor> tensors, const Optimizer& optimizer,
-                                const TrainingProgress& progress, const Json& config) {
-  std::vector<SafetensorsEntry> entries;
-  Json steps = Json::object();
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const TrainedTensor& tensor = tensors[i];
-    const TensorState& state = optimizer.states()[i];
-    entries.push_back(detail::state_entry("weight", tensor, tensor.value));
-    if (state.steps == 0) continue;
-    steps[tensor.name] = state.steps;
-    entries.push_back(detail::state_entry("average", tensor, state.average));
-    entries.push_back(detail::state_entry("first", tensor, state.first));
-    if (!state.muon) entries.push_back(detail::state_entry("second", tensor, state.second));
-  }
-  const Json about{{"version", 1}, {"stage", progress.stage}, {"step", progress.step}, {"total_steps", progress.total_steps},
-                   {"config", config}, {"tensor_steps", steps}};
-  write_safetensors(path, entries, {{std::string(detail::state_metadata), about.dump()}});
-}
+void save_training_state(const std::filesystem::path& path, std::span<const TrainedTensor> tensors, const Optimizer& optimizer,
+                         const TrainingProgress& progress, const Json& config);
 
 /// Reads a checkpoint into tensors and optimiser, bit for bit what was saved. Throws Error, before anything is changed, when the file
 /// is no checkpoint, is one of a run with another config, or has other tensors.
-inline TrainingProgress load_training_state(const std::filesystem::path& path, std::span<const TrainedTensor> tensors, Optimizer& optimizer,
-                                            const Json& config) {
-  const SafetensorsFile file(path);
-  const auto text = file.metadata().find(std::string(detail::state_metadata));
-  require(text != file.metadata().end(), path.string(), " is no checkpoint of a training run");
-  const Json about = parse_json(text->second, path.string());
-  const JsonObject json(about, path.string());
-  json.integer("version", 1, 1);
-  const auto difference = first_difference(config, json.object("config").json());
-  require(difference.empty(), path.string(), " belongs to a run with another config: ", difference,
-          "; go on with that config, or begin anew in another output directory");
-  const JsonObject steps = json.object("tensor_steps");
-  std::size_t expected = 0;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const bool trained = steps.has(tensors[i].name), muon = optimizer.states()[i].muon;
-    expected += trained ? (muon ? 3 : 4) : 1;
-    for (const char* kind : {"weight", "average", "first", "second"}) {
-      if (kind != std::string_view("weight") && (!trained || (muon && kind == std::string_view("second")))) continue;
-      const RawTensor& raw = file.at(std::string(kind) + '/' + tensors[i].name);
-      raw.require_shape(tensors[i].shape);
-      require(raw.dtype == Dtype::f32, raw.name(), " must be F32");
-    }
-  }
-  require(expected == file.tensors().size(), path.string(), " holds ", file.tensors().size(), " tensors, the model needs ", expected);
-  const TrainingProgress progress{json.integer("stage", 0, 1'000'000), json.integer("step", 0, Index{1} << 62),
-                                  json.integer("total_steps", 0, Index{1} << 62)};
-
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const TrainedTensor& tensor = tensors[i];
-    TensorState& state = optimizer.states()[i];
-    detail::read_numbers(file, "weight", tensor, tensor.value.data());
-    state.steps = steps.integer(tensor.name, 0, Index{1} << 62, 0);
-    state.average.assign(state.steps > 0 ? tensor.value.size() : 0, 0.0f);
-    state.first = state.average;
-    state.second.assign(state.steps > 0 && !state.muon ? tensor.value.size() : 0, 0.0f);
-    if (state.steps == 0) continue;
-    detail::read_numbers(file, "average", tensor, state.average.data());
-    detail::read_numbers(file, "first", tensor, state.first.data());
-    if (!state.muon) detail::read_numbers(file, "second", tensor, state.second.data());
-  }
-  return progress;
-}
+TrainingProgress load_training_state(const std::filesystem::path& path, std::span<const TrainedTensor> tensors, Optimizer& optimizer,
+                                     const Json& config);
 
 /// A run's checkpoints: files of a directory, named by the steps done, of which the last few are kept.
 class CheckpointDirectory {
  public:
   /// Makes the directory where there is none.
-  CheckpointDirectory(std::filesystem::path path, Index keep) : path_(std::move(path)), keep_(keep) {
-    std::error_code error;
-    std::filesystem::create_directories(path_, error);
-    require(!error, "cannot make the directory ", path_.string(), ": ", error.message());
-  }
+  CheckpointDirectory(std::filesystem::path path, Index keep);
 
   /// Removes what a run that was killed while it wrote has left. No other run may be at work there.
-  void remove_leftovers() const {
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(path_))
-      if (entry.path().filename().string().find(".safetensors.tmp-") != std::string::npos) std::filesystem::remove(entry.path(), ignored);
-  }
+  void remove_leftovers() const;
 
-  std::filesystem::path file(Index total_steps) const {
-    std::string digits = std::to_string(total_steps);
-    digits.insert(0, digits.size() < 9 ? 9 - digits.size() : 0, '0');
-    return path_ / ("step-" + digits + ".safetensors");
-  }
+  std::filesystem::path file(Index total_steps) const;
 
   /// The file with the most steps, if there is one.
-  std::optional<std::filesystem::path> latest() const {
-    const auto all = files();
-    return all.empty() ? std::nullopt : std::optional(all.back());
-  }
+  std::optional<std::filesystem::path> latest() const;
 
   /// Saves, then removes the oldest files beyond those that are kept.
-  void save(std::span<const TrainedTensor> tensors, const Optimizer& optimizer, const TrainingProgress& progress, const Json& config) const {
-    save_training_state(file(progress.total_steps), tensors, optimizer, progress, config);
-    const auto all = files();
-    std::error_code ignored;  // one too many does no harm
-    for (std::size_t i = 0; i + static_cast<std::size_t>(keep_) < all.size(); ++i) std::filesystem::remove(all[i], ignored);
-  }
+  void save(std::span<const TrainedTensor> tensors, const Optimizer& optimizer, const TrainingProgress& progress, const Json& config) const;
 
  private:
   /// By their number of steps.
-  std::vector<std::filesystem::path> files() const {
-    std::vector<std::filesystem::path> all;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with("step-") && name.ends_with(".safetensors")) all.push_back(entry.path());
-    }
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {  // digits are nine, or more where there are more steps
-      const auto x = a.filename().string(), y = b.filename().string();
-      return std::pair(x.size(), x) < std::pair(y.size(), y);
-    });
-    return all;
-  }
+  std::vector<std::filesystem::path> files() const;
 
   std::filesystem::path path_;
   Index keep_;
 };
 
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/train/impl/training_state.hpp"
+#endif

@@ -1,6 +1,10 @@
-// What model_files.hpp asks of the models: their parameters' keys. Included by pipeline/model_files.hpp.
+// Opening of a model's files, and the keys of its parameters. Included by pipeline/model_files.hpp.
 #pragma once
 
+#include <set>
+#include <system_error>
+
+#include "janusflow/core/inline.hpp"
 #include "janusflow/io/expected_tensors.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/autoencoder_kl.hpp"
@@ -39,6 +43,33 @@ std::vector<std::string> known_keys(const AutoencoderKLConfig& config) {
   detail::add_known_keys(encoder, known);
   detail::add_known_keys(decoder, known);
   return known;
+}
+
+JANUSFLOW_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& directory) {
+  require_directory(directory, "model");
+  ModelFiles files{directory, read_config<JanusFlowConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
+  require_known(*files.checkpoint, known_keys<Layout>(files.config));
+  return files;
+}
+
+JANUSFLOW_INLINE void ModelFiles::require_directory(const std::filesystem::path& directory, std::string_view what) {
+  std::error_code error;
+  require(std::filesystem::is_directory(directory, error), "the ", what, " directory ", directory.string(),
+          std::filesystem::exists(directory, error) ? " is not a directory" : " does not exist");
+}
+
+JANUSFLOW_INLINE void ModelFiles::require_known(const Checkpoint& checkpoint, const std::vector<std::string>& keys) {
+  const std::set<std::string, std::less<>> known(keys.begin(), keys.end());
+  for (const RawTensor& tensor : checkpoint.tensors())
+    require(known.contains(tensor.key) || tensor.key.ends_with(".rotary_emb.inv_freq"), tensor.name(),
+            " is unknown: the config has no place for it");
+}
+
+JANUSFLOW_INLINE AutoencoderFiles AutoencoderFiles::open(const std::filesystem::path& directory) {
+  ModelFiles::require_directory(directory, "VAE");
+  AutoencoderFiles files{read_config<AutoencoderKLConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
+  ModelFiles::require_known(*files.checkpoint, known_keys<Layout>(files.config));
+  return files;
 }
 
 }  // namespace janusflow
