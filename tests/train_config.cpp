@@ -146,7 +146,9 @@ TEST_CASE("what is wrong with a config is said in one sentence, by key") {
   const Case cases[] = {
       {R"({"model": null})", "train.json: model is missing"},
       {R"({"model": ""})", "train.json: model must not be empty"},
-      {R"({"modell": "x"})", "train.json: modell is unknown; there are model, vae"},
+      {R"({"modell": "x"})", "train.json: modell is unknown; there are train, model, manifest"},
+      {R"({"train": "vae"})", "train.json: train must be \"janusflow\", \"autoencoder\" or \"siglip\", not \"vae\""},
+      {R"({"train": "siglip"})", "train.json: train is \"siglip\", not \"janusflow\""},
       {R"({"seed": -1})", "train.json: seed must be between 0 and"},
       {R"({"seed": "x"})", "train.json: seed must be an integer, not \"x\""},
       {R"({"prompt_dropout": 1.5})", "train.json: prompt_dropout must be between 0 and 1, not 1.5"},

@@ -168,20 +168,22 @@ TEST_CASE("a disk that is full leaves the last checkpoint as it was") {
 TEST_CASE("a log goes on where its checkpoint stands") {
   const Folder folder;
   const auto path = folder / "log.csv";
+  const std::vector<std::string> names{"ar", "rf", "repa"};
+  const std::string header = "step,stage,learning_rate,loss,ar,rf,repa,gradient_norm,samples,samples_per_second";
   {
-    TrainingLog log(path, 0);
+    TrainingLog log(path, names, 0);
     for (Index step = 10; step <= 40; step += 10)
-      log.add({step, "one", 1e-4, 1.5, step == 20 ? LogRow::none : 0.25, 1.0 / static_cast<double>(step), LogRow::none, 0.125, step * 8, 3.5});
+      log.add({step, "one", 1e-4, 1.5, {step == 20 ? LogRow::none : 0.25, 1.0 / static_cast<double>(step), LogRow::none}, 0.125, step * 8, 3.5});
   }
   std::string text = read_file(path, 10'000);
-  CHECK(text.starts_with(std::string(TrainingLog::header) + "\n10,one,1e-04,1.5,0.25,0.1,,0.125,80,3.5\n20,one,1e-04,1.5,,0.05,,0.125,160,3.5\n"));
+  CHECK(text.starts_with(header + "\n10,one,1e-04,1.5,0.25,0.1,,0.125,80,3.5\n20,one,1e-04,1.5,,0.05,,0.125,160,3.5\n"));
   folder.write("log.csv", text + "50,one,1e-0");  // killed
   {
-    TrainingLog log(path, 25);
+    TrainingLog log(path, names, 25);
     REQUIRE(log.rows().size() == 2);
     CHECK(log.rows()[1].samples == 160);
-    CHECK(std::isnan(log.rows()[1].ar));
-    log.add({30, "two", 1e-4, 1.0, 0.5, LogRow::none, 0.25, 0.125, 240, 3.5});
+    CHECK(std::isnan(log.rows()[1].losses[0]));
+    log.add({30, "two", 1e-4, 1.0, {0.5, LogRow::none, 0.25}, 0.125, 240, 3.5});
     const Picture picture = log.curves();
     CHECK(picture.shape() == Shape{Index{400}, Index{720}, Index{3}});
     write_png(folder / "curve.png", picture);
@@ -190,13 +192,13 @@ TEST_CASE("a log goes on where its checkpoint stands") {
   text = read_file(path, 10'000);
   CHECK(std::count(text.begin(), text.end(), '\n') == 4);
   CHECK(text.ends_with("30,two,1e-04,1,0.5,,0.25,0.125,240,3.5\n"));
-  TrainingLog anew(path, 0);
+  TrainingLog anew(path, names, 0);
   CHECK(anew.rows().empty());
   CHECK(anew.curves().size() > 0);  // axes alone
   folder.write("other.csv", "a,b\n1,2\n");
-  CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", 5); }), "other.csv is no log of a training run"));
-  folder.write("other.csv", std::string(TrainingLog::header) + "\n1,2\n");
-  CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", 5); }), "other.csv:2 is no line of a log"));
+  CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", names, 5); }), "other.csv is no log of a training run"));
+  folder.write("other.csv", header + "\n1,2\n");
+  CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", names, 5); }), "other.csv:2 is no line of a log"));
 }
 
 TEST_CASE("curves are drawn where their numbers are") {

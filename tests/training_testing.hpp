@@ -48,10 +48,18 @@ class TinyRun {
 };
 
 /// All weights of a run, one after the other.
-inline std::vector<float> weights_of(const Trainer<>& trainer) {
+template <class Trainer>
+std::vector<float> weights_of(const Trainer& trainer) {
   std::vector<float> all;
   for (const TrainedTensor& tensor : trainer.tensors()) all.insert(all.end(), tensor.value.begin(), tensor.value.end());
   return all;
+}
+
+/// Stops after so many steps.
+inline TrainerObserver stop_after(Index steps) {
+  TrainerObserver observer;
+  observer.step = [steps](const StepReport& report) { return report.total_steps != steps; };
+  return observer;
 }
 
 }  // namespace janusflow::test

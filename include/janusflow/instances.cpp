@@ -26,6 +26,11 @@ template JanusFlowConfig read_config(const std::filesystem::path&);
 template AutoencoderKLConfig read_config(const std::filesystem::path&);
 template std::string config_text(const ImageProcessorConfig&);
 template std::string config_text(const AutoencoderKLConfig&);
+template void write_config(const std::filesystem::path&, const SiglipConfig&);
+template void write_config(const std::filesystem::path&, const AutoencoderKLConfig&);
+template TrainingConfig read_run_config(const std::filesystem::path&);
+template AutoencoderTrainingConfig read_run_config(const std::filesystem::path&);
+template SiglipTrainingConfig read_run_config(const std::filesystem::path&);
 
 template std::vector<std::string> known_keys<Layout>(const JanusFlowConfig&);
 template std::vector<std::string> known_keys<Layout>(const AutoencoderKLConfig&);

@@ -20,6 +20,10 @@ Config read_config(const std::filesystem::path& path);
 template <class Config>
 std::string config_text(const Config& config);
 
+/// Writes a config's JSON as write_json_file does.
+template <class Config>
+void write_config(const std::filesystem::path& path, const Config& config);
+
 /// Writes a config (or any Json) as an indented JSON file, atomically.
 void write_json_file(const std::filesystem::path& path, const Json& json);
 

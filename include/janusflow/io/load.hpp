@@ -83,22 +83,24 @@ inline std::string old_attention_key(std::string key) {
   return key;
 }
 
-/// Fills every parameter of `module` from the tensor of its key, prefix + name (or that key's old name). Throws Error
-/// naming the key when a tensor is missing, has another shape or type than the module's, or holds NaN or infinity. Matrices that lie
-/// packed (io/packed_tensors.hpp) stay where they are.
+/// Fills one parameter from the tensor of `key` (or that key's old name). Throws Error naming the key when the tensor is missing, has
+/// another shape or type than the parameter, or holds NaN or infinity. Matrices that lie packed (io/packed_tensors.hpp) stay where
+/// they are.
+template <class Parameter>
+void load_parameter(Parameter& parameter, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& key) {
+  const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
+  const RawTensor& raw = old ? *old : checkpoint->at(key);
+  checkpoint->prepare(raw);
+  require(all_finite(raw), raw.name(), " holds NaN or infinity");
+  detail::fill(parameter, raw, checkpoint);
+  if (!is_packed(raw)) checkpoint->release(raw);
+}
+
+/// load_parameter for every parameter of `module`, the key of each being prefix + name.
 template <class M>
 void load(M& module, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& prefix = "") {
   for_each_parameter(
-      module,
-      [&](const std::string& key, auto& parameter) {
-        const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
-        const RawTensor& raw = old ? *old : checkpoint->at(key);
-        checkpoint->prepare(raw);
-        require(all_finite(raw), raw.name(), " holds NaN or infinity");
-        detail::fill(parameter, raw, checkpoint);
-        if (!is_packed(raw)) checkpoint->release(raw);
-      },
-      prefix);
+      module, [&](const std::string& key, auto& parameter) { load_parameter(parameter, checkpoint, key); }, prefix);
 }
 
 /// The keys that `module` would read.

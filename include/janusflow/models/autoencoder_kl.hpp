@@ -289,4 +289,19 @@ struct AutoencoderDecoder {
   }
 };
 
+/// Both halves: every tensor of a published autoencoder.
+template <class P>
+struct AutoencoderKL {
+  AutoencoderEncoder<P> encoder;
+  AutoencoderDecoder<P> decoder;
+
+  explicit AutoencoderKL(const AutoencoderKLConfig& c) : encoder(c), decoder(c) {}
+
+  template <class Self, class V>
+  static void visit(Self& self, V& walk) {
+    AutoencoderEncoder<P>::visit(self.encoder, walk);
+    AutoencoderDecoder<P>::visit(self.decoder, walk);
+  }
+};
+
 }  // namespace janusflow

@@ -3,6 +3,7 @@
 
 #include "janusflow/io/siglip_config.hpp"
 #include "janusflow/nn/layers.hpp"
+#include "janusflow/ops/attention.hpp"
 #include "janusflow/ops/sequence.hpp"
 
 namespace janusflow {
@@ -14,13 +15,13 @@ struct SiglipAttention {
 
   SiglipAttention(Index width, Index heads) : heads(heads), qkv(width, 3 * width), proj(width, width) {}
 
-  /// residual + attention(x), every patch sees every patch; [B, N, C]
+  /// residual + attention(x), every patch sees every patch unless the mask says otherwise; [B, N, C]
   template <class X>
-  X operator()(const X& x, const X& residual) const {
+  X operator()(const X& x, const X& residual, AttentionMask mask = {}) const {
     const X all = qkv(x);  // [B, N, 3C]
     const Index width = x.shape()[2];
     const auto part = [&](Index i) { return columns(all, i * width, (i + 1) * width); };
-    return proj(attention<typename P::Dot>(part(0), part(1), part(2), heads, heads), Add{residual});
+    return proj(attention<typename P::Dot>(part(0), part(1), part(2), heads, heads, mask), Add{residual});
   }
 
   template <class Self, class V>
@@ -61,8 +62,8 @@ struct SiglipBlock {
 
   /// x [B, N, C] -> [B, N, C]
   template <class X>
-  X operator()(const X& x) const {
-    const X h = attn(norm1(x), x);
+  X operator()(const X& x, AttentionMask mask = {}) const {
+    const X h = attn(norm1(x), x, mask);
     return mlp(norm2(h), h);
   }
 

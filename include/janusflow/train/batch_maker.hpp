@@ -8,6 +8,7 @@
 #include "janusflow/train/packing.hpp"
 #include "janusflow/train/sample_order.hpp"
 #include "janusflow/train/tokenized_sample.hpp"
+#include "janusflow/train/training_config.hpp"
 #include "janusflow/train/training_model.hpp"
 #include "janusflow/train/training_pictures.hpp"
 
@@ -46,9 +47,9 @@ class BatchMaker {
         manifest_(manifest),
         pictures_(pictures),
         model_(model),
-        seen_patches_(model.config().vision_und_enc.num_patches()),
+        seen_patches_(model.config.vision_und_enc.num_patches()),
         painted_patches_(pictures.painted_patches()),
-        tokenize_(processor, std::min(config.pack_length, model.config().language.max_position_embeddings),
+        tokenize_(processor, std::min(config.pack_length, model.config.language.max_position_embeddings),
                   config.noise_levels * (painted_patches_ + 1)) {
     require(config.losses.repa == 0 || seen_patches_ == painted_patches_, "SigLIP sees ", seen_patches_, " patches of a picture, ",
             painted_patches_, " are painted: losses.repa must be 0, for they cannot be aligned one by one");
@@ -122,12 +123,12 @@ class BatchMaker {
 
   void add_seen(TrainingBatch& batch, const std::vector<std::filesystem::path>& seen, bool frozen_tower) {
     if (seen.empty()) return;
-    const Index count = std::ssize(seen), side = pictures_.image_size(), width = model_.config().vision_und_enc.width;
+    const Index count = std::ssize(seen), side = pictures_.image_size(), width = model_.config.vision_und_enc.width;
     if (frozen_tower) batch.features = Tensor<float, 3>(Shape{count, seen_patches_, width});
     else batch.pixels = Tensor<float, 4>(Shape{count, side, side, Index{3}});
     for (Index i = 0; i < count; ++i) {
       const auto& path = seen[static_cast<std::size_t>(i)];
-      if (frozen_tower) pictures_.features(model_.janusflow().understanding, path, Framing::whole, batch.features.data() + i * seen_patches_ * width);
+      if (frozen_tower) pictures_.features(model_.janusflow.understanding, path, Framing::whole, batch.features.data() + i * seen_patches_ * width);
       else pictures_.pixels(path, Framing::whole, batch.pixels.data() + i * side * side * 3);
     }
   }
@@ -139,7 +140,7 @@ class BatchMaker {
     const Index size = height * width * channels;
     batch.latents = Tensor<float, 4>(Shape{count, height, width, channels});
     batch.noise = Tensor<float, 4>(Shape{count, height, width, channels});
-    if (config_.losses.repa > 0) batch.teacher = Tensor<float, 3>(Shape{count, seen_patches_, model_.config().vision_und_enc.width});
+    if (config_.losses.repa > 0) batch.teacher = Tensor<float, 3>(Shape{count, seen_patches_, model_.config.vision_und_enc.width});
     const CounterRandom noise(config_.seed, "noise"), times(config_.seed, "times");
     for (std::size_t s = 0; s < samples.size(); ++s) {
       const auto& path = samples[s]->tokens.sample.pictures.front();
@@ -159,7 +160,7 @@ class BatchMaker {
 
   /// The teacher's features of a clean picture; where the teacher itself trains, those of this step.
   void look_at(const std::filesystem::path& path, bool frozen_tower, float* out) {
-    const auto& understanding = model_.janusflow().understanding;
+    const auto& understanding = model_.janusflow.understanding;
     if (frozen_tower) return pictures_.features(understanding, path, Framing::crop, out);
     const Index side = pictures_.image_size();
     Tensor<float, 4> pixels(Shape{Index{1}, side, side, Index{3}});

@@ -17,51 +17,38 @@ namespace janusflow {
 
 namespace detail {
 
-inline void copy_file(const std::filesystem::path& from, const std::filesystem::path& to) {
-  std::error_code error;
-  if (std::filesystem::equivalent(from, to, error)) return;
-  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
-  require(!error, "cannot copy ", from.string(), " to ", to.string(), ": ", error.message());
-}
-
-inline void make_directories(const std::filesystem::path& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  require(!error, "cannot make the directory ", path.string(), ": ", error.message());
-}
-
-/// The moving average of a tensor that trains or trained, else its value.
-inline std::span<const float> published_numbers(const TrainedTensor& tensor, const TensorState& state) {
-  return state.steps > 0 ? std::span<const float>(state.average) : std::span<const float>(tensor.value);
-}
+void make_directories(const std::filesystem::path& path);
 
 }  // namespace detail
+
+/// What write_safetensors needs to write tensors as they are published: the moving average of those that train or trained, f32 or
+/// rounded to bf16. key_of(name) is the key, or empty for a tensor that is not written.
+template <class KeyOf>
+std::vector<SafetensorsEntry> published_entries(std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype, KeyOf&& key_of) {
+  std::vector<SafetensorsEntry> entries;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::string key = key_of(tensors[i].name);
+    if (key.empty()) continue;
+    const TensorState& state = optimizer.states()[i];
+    const std::span<const float> numbers = state.steps > 0 ? std::span<const float>(state.average) : std::span<const float>(tensors[i].value);
+    auto entry = safetensors_entry(key, TensorView<const float, 1>(numbers.data(), Shape{std::ssize(numbers)}), dtype);
+    entry.shape = tensors[i].shape;
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+/// Copies what of a model's directory says how texts and pictures are prepared for it.
+void copy_processor(const std::filesystem::path& model, const std::filesystem::path& directory);
 
 /// Writes to `directory` what the programs read: the settings of `model` as they are there, model.safetensors of the tensors that
 /// are JanusFlow's (the alignment head is not), f32 or bf16, and the autoencoder in vae/. Every file is replaced whole. Throws Error
 /// where something cannot be read or written.
-inline void publish_model(const std::filesystem::path& model, const std::filesystem::path& vae, const std::filesystem::path& directory,
-                          std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype) {
-  detail::make_directories(directory / "vae");
-  Json config = read_json_file(model / "config.json");
-  JanusFlow<Layout> layout(JanusFlowConfig::from_json(JsonObject(config, (model / "config.json").string())));
-  const auto keys = parameter_keys(layout);
-  const std::set<std::string> published(keys.begin(), keys.end());
-  std::vector<SafetensorsEntry> entries;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (!published.contains(tensors[i].name)) continue;
-    const auto numbers = detail::published_numbers(tensors[i], optimizer.states()[i]);
-    auto entry = safetensors_entry(tensors[i].name, TensorView<const float, 1>(numbers.data(), Shape{std::ssize(numbers)}), dtype);
-    entry.shape = tensors[i].shape;
-    entries.push_back(std::move(entry));
-  }
-  write_safetensors(directory / "model.safetensors", entries, {{"format", "pt"}});
-  config["torch_dtype"] = dtype == Dtype::bf16 ? "bfloat16" : "float32";
-  write_json_file(directory / "config.json", config);
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json", "preprocessor_config.json"})
-    if (std::filesystem::exists(model / name)) detail::copy_file(model / name, directory / name);
-  for (const auto& entry : std::filesystem::directory_iterator(vae))
-    if (entry.is_regular_file()) detail::copy_file(entry.path(), directory / "vae" / entry.path().filename());
-}
+void publish_model(const std::filesystem::path& model, const std::filesystem::path& vae, const std::filesystem::path& directory,
+                   std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype);
 
 }  // namespace janusflow
+
+#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked
+#include "janusflow/train/impl/publish.hpp"
+#endif

@@ -19,7 +19,9 @@ struct LogRow {
   static constexpr double none = std::numeric_limits<double>::quiet_NaN();
   Index step = 0;  // of all stages
   std::string stage;
-  double learning_rate = 0, loss = none, ar = none, rf = none, repa = none, gradient_norm = none;
+  double learning_rate = 0, loss = none;
+  std::vector<double> losses = {};  // the parts of it, as the log names them
+  double gradient_norm = none;
   Index samples = 0;           // since the run began
   double samples_a_second = 0;
 };
@@ -27,14 +29,12 @@ struct LogRow {
 /// The log of a run, in a file that can be read while the run goes on.
 class TrainingLog {
  public:
-  static constexpr const char* header = "step,stage,learning_rate,loss,ar,rf,repa,gradient_norm,samples,samples_per_second";
-
   /// Goes on with the file at `path` where there is one, of which lines beyond `steps` are dropped: a run that was killed does these
-  /// steps once more. Throws Error naming file and line for what is no log.
-  TrainingLog(std::filesystem::path path, Index steps) : path_(std::move(path)) {
+  /// steps once more. `losses` names the parts of the loss. Throws Error naming file and line for what is no log.
+  TrainingLog(std::filesystem::path path, std::vector<std::string> losses, Index steps) : path_(std::move(path)), losses_(std::move(losses)) {
     std::error_code error;
     if (steps > 0 && std::filesystem::exists(path_, error)) read(steps);
-    std::string text = std::string(header) + '\n';
+    std::string text = header() + '\n';
     for (const LogRow& row : rows_) text += line(row);
     write_file(path_, text);
     stream_.open(path_, std::ios::app | std::ios::binary);
@@ -42,9 +42,15 @@ class TrainingLog {
   }
 
   const std::vector<LogRow>& rows() const { return rows_; }
+  std::string header() const {
+    std::string names;
+    for (const std::string& name : losses_) names += name + ',';
+    return "step,stage,learning_rate,loss," + names + "gradient_norm,samples,samples_per_second";
+  }
 
   void add(const LogRow& row) {
     require(row.stage.find_first_of(",\n\"") == std::string::npos, "log: the stage's name ", row.stage, " holds a comma, a quote or a new line");
+    require(row.losses.size() == losses_.size(), "log: ", row.losses.size(), " losses, ", losses_.size(), " are named");
     rows_.push_back(row);
     stream_ << line(row);
     stream_.flush();
@@ -54,19 +60,16 @@ class TrainingLog {
   /// The losses over the steps.
   Picture curves() const {
     std::vector<Curve> curves;
-    const auto add = [&](const char* name, double LogRow::*loss) {
-      Curve curve{name, {}, {}};
+    for (std::size_t i = 0; i < losses_.size(); ++i) {
+      Curve curve{losses_[i], {}, {}};
       bool any = false;
       for (const LogRow& row : rows_) {
         curve.x.push_back(static_cast<double>(row.step));
-        curve.y.push_back(row.*loss);
-        any = any || std::isfinite(row.*loss);
+        curve.y.push_back(row.losses[i]);
+        any = any || std::isfinite(row.losses[i]);
       }
       if (any) curves.push_back(std::move(curve));
-    };
-    add("ar", &LogRow::ar);
-    add("rf", &LogRow::rf);
-    add("repa", &LogRow::repa);
+    }
     return plot(curves);
   }
 
@@ -79,16 +82,16 @@ class TrainingLog {
     return {text, end};
   }
   static std::string line(const LogRow& r) {
-    std::string text = std::to_string(r.step) + ',' + r.stage;
-    for (const double value : {r.learning_rate, r.loss, r.ar, r.rf, r.repa, r.gradient_norm}) text += ',' + number(value);
-    return text + ',' + std::to_string(r.samples) + ',' + number(r.samples_a_second) + '\n';
+    std::string text = std::to_string(r.step) + ',' + r.stage + ',' + number(r.learning_rate) + ',' + number(r.loss);
+    for (const double loss : r.losses) text += ',' + number(loss);
+    return text + ',' + number(r.gradient_norm) + ',' + std::to_string(r.samples) + ',' + number(r.samples_a_second) + '\n';
   }
 
   void read(Index steps) {
     std::ifstream file(path_, std::ios::binary);
     std::string text;
     std::getline(file, text);
-    require(text == header, path_.string(), " is no log of a training run");
+    require(text == header(), path_.string(), " is no log of a training run");
     for (Index number = 2; std::getline(file, text); ++number) {
       if (file.eof()) break;  // a line without an end: the run was killed while it wrote
       const LogRow row = parse(text, number);
@@ -109,13 +112,17 @@ class TrainingLog {
       require(end.ec == std::errc() && end.ptr == field.data() + field.size(), path_.string(), ':', number, " is no line of a log");
       return parsed;
     };
-    require(fields.size() == 10, path_.string(), ':', number, " is no line of a log");
+    const std::size_t last = 4 + losses_.size();  // the first field behind the losses
+    require(fields.size() == last + 3, path_.string(), ':', number, " is no line of a log");
     const auto whole = [&](std::size_t i) { return static_cast<Index>(value(i)); };
-    require(!fields[0].empty() && !fields[8].empty(), path_.string(), ':', number, " is no line of a log");
-    return {whole(0), fields[1], value(2), value(3), value(4), value(5), value(6), value(7), whole(8), value(9)};
+    require(!fields[0].empty() && !fields[last + 1].empty(), path_.string(), ':', number, " is no line of a log");
+    LogRow row{whole(0), fields[1], value(2), value(3), {}, value(last), whole(last + 1), value(last + 2)};
+    for (std::size_t i = 4; i < last; ++i) row.losses.push_back(value(i));
+    return row;
   }
 
   std::filesystem::path path_;
+  std::vector<std::string> losses_;
   std::ofstream stream_;
   std::vector<LogRow> rows_;
 };

@@ -21,6 +21,11 @@ std::string config_text(const Config& config) {
   return config.to_json().dump();
 }
 
+template <class Config>
+void write_config(const std::filesystem::path& path, const Config& config) {
+  write_json_file(path, config.to_json());
+}
+
 JANUSFLOW_INLINE void write_json_file(const std::filesystem::path& path, const Json& json) {
   write_file(path, json.dump(2) + '\n');
 }

@@ -1,0 +1,74 @@
+// The pictures of generation samples, changed at random: what autoencoders and contrastive towers learn from.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "janusflow/io/image.hpp"
+#include "janusflow/train/augmentation.hpp"
+#include "janusflow/train/generation_picture.hpp"
+#include "janusflow/train/manifest.hpp"
+#include "janusflow/train/sample_order.hpp"
+
+namespace janusflow {
+
+/// Pictures [B, S, S, 3] in [-1, 1], and the samples that they are of.
+struct PaintedBatch {
+  Tensor<float, 4> pictures;
+  std::vector<Sample> samples;
+};
+
+/// Takes a manifest's generation samples in the order of a run, each position with a change of its own. A function of the seed and the
+/// positions.
+class PaintedPictures {
+ public:
+  PaintedPictures(const Manifest& manifest, Index side, const AugmentationSettings& augmentation, std::uint64_t seed)
+      : manifest_(manifest),
+        side_(side),
+        augmentation_(augmentation),
+        order_(seed, std::string(task_names[static_cast<std::size_t>(Task::generation)]), manifest.weights(Task::generation)),
+        changes_(seed, "augmentation") {}
+
+  /// The samples at positions [first, last) of the order. Throws Error naming a picture that cannot be read.
+  PaintedBatch operator()(Index first, Index last) const {
+    PaintedBatch batch;
+    for (Index position = first; position < last; ++position) batch.samples.push_back(manifest_.read(Task::generation, order_(position)));
+    const Index count = last - first;
+    batch.pictures = Tensor<float, 4>(Shape{count, side_, side_, Index{3}});
+    parallel_for(count, [&](Index i) {
+      const auto middle = square(batch.samples[static_cast<std::size_t>(i)].pictures.front()).reshaped(Shape{side_, side_, Index{3}});
+      TorchGenerator random = changes_.generator(static_cast<std::uint64_t>(first + i));
+      const auto picture = augment(middle.view(), augmentation_, random);
+      std::copy(picture.begin(), picture.end(), batch.pictures.data() + i * picture.size());
+    });
+    return batch;
+  }
+
+  /// The first `count` pictures of the manifest, each once, as they are.
+  std::vector<std::filesystem::path> first_pictures(Index count) const {
+    std::vector<std::filesystem::path> paths;
+    std::set<std::filesystem::path> seen;
+    for (Index i = 0; i < manifest_.count(Task::generation) && std::ssize(paths) < count; ++i) {
+      const auto path = manifest_.read(Task::generation, i).pictures.front();
+      if (seen.insert(path).second) paths.push_back(path);
+    }
+    return paths;
+  }
+
+  /// A picture's middle square in [-1, 1]: [1, S, S, 3].
+  Tensor<float, 4> square(const std::filesystem::path& path) const {
+    return autoencoder_pixels(resize_and_crop(read_picture(path).view(), side_).view());
+  }
+
+ private:
+  const Manifest& manifest_;
+  Index side_;
+  AugmentationSettings augmentation_;
+  SampleOrder order_;
+  CounterRandom changes_;
+};
+
+}  // namespace janusflow
