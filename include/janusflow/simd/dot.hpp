@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "janusflow/core/bfloat16.hpp"
-#include "janusflow/simd/rows.hpp"
+#include "janusflow/simd/panels.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -22,25 +22,13 @@ namespace janusflow::simd {
 //   InputWord         what one row of a packed input panel holds for them
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
 //   input_words       rounds a row of floats into words, the last one filled with zeros
-//   step<Rows>        acc[r][j] += input[r * panel_chunk] . weight_j  for Rows rows and two weight vectors
+//   step<Rows>        acc[r][j] += input[r * panel_chunk] . weight_j  for Rows rows and two weight vectors, a word deep or two
+// and an order of its sums (RowSums or BlockSums), which says how many words a step takes.
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
-/// Columns that lie side by side in a packed matrix, on every machine alike (so that a file can hold it): whole vectors.
-inline constexpr Index panel_columns = 16;
-static_assert(panel_columns % width == 0);
-
-/// Words of a row that lie together in an input panel, which is [words / panel_chunk][rows][panel_chunk]: a row is packed a cache line
-/// at a time, and what one step reads of all rows still lies close together.
-inline constexpr Index panel_chunk = 16;
-/// From word k of a panel's row to the next one, without a branch.
-template <int Rows>
-constexpr Index to_next_word(Index k) {
-  return 1 + static_cast<Index>(k % panel_chunk == panel_chunk - 1) * ((Rows - 1) * panel_chunk);
-}
-
 /// float32: one fused multiply-add a word.
-struct Float32Dot {
+struct Float32Dot : RowSums {
   using Value = float;
   using WeightWord = float;
   using InputWord = float;
@@ -57,20 +45,27 @@ struct Float32Dot {
   }
 
   template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const float* input, const float* first, const float* second) {
-    const Batch b0 = Batch::load_aligned(first), b1 = Batch::load_aligned(second);
+  static void step(Batch (&acc)[Rows][2], const float* input, const Batch (&first)[1], const Batch (&second)[1]) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input[r * panel_chunk]);
-      acc[r][0] = multiply_add(a, b0, acc[r][0]);
-      acc[r][1] = multiply_add(a, b1, acc[r][1]);
+      acc[r][0] = multiply_add(a, first[0], acc[r][0]);
+      acc[r][1] = multiply_add(a, second[0], acc[r][1]);
     }
   }
 };
 
-/// bfloat16 x bfloat16 summed in float32: two values a word. With AVX512-BF16 one instruction; elsewhere each value is widened
-/// exactly and multiplied in float32, so only the order of the two additions differs.
-struct BFloat16Dot {
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+using BFloat16Sums = BlockSums;
+#else
+using BFloat16Sums = RowSums;
+#endif
+
+/// bfloat16 x bfloat16 summed in float32: two values a word. With AVX512-BF16 one instruction; without any, each value is widened
+/// exactly and multiplied in float32, so only the order of the two additions differs. Armv8.6's BFMMLA adds the two exact products,
+/// and that to the sum, each time rounding to odd (whichever rounding is set): half as many roundings, each up to twice as large, so
+/// that the bound of the sum's error is the same. The instructions take numbers below the normal ones for zeros.
+struct BFloat16Dot : BFloat16Sums {
   using Value = bfloat16;
   using WeightWord = std::uint32_t;
   static constexpr int depth = 2;
@@ -85,27 +80,39 @@ struct BFloat16Dot {
     return pair(values[0], count > 1 ? values[1] : bfloat16());
   }
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   using InputWord = std::uint32_t;
   static void input_words(const float* values, Index count, std::uint32_t* words) {
+#if defined(__AVX512BF16__)
     for (; count >= 32; count -= 32, values += 32, words += 16)
       _mm512_storeu_si512(words, std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(values + 16), _mm512_loadu_ps(values))));
     for (; count >= 16; count -= 16, values += 16, words += 8)
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(values))));
+#else
+    for (; count >= 8; count -= 8, values += 8, words += 4) {
+      const bfloat16x8_t low = vcvtq_low_bf16_f32(vld1q_f32(values));
+      vst1q_u32(words, vreinterpretq_u32_bf16(vcvtq_high_bf16_f32(low, vld1q_f32(values + 4))));
+    }
+#endif
     for (; count > 0; count -= depth, values += depth) *words++ = weight_word(values, count);
   }
 
-  template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const std::uint32_t* input, const std::uint32_t* first,
-                   const std::uint32_t* second) {
-    const auto b0 = std::bit_cast<__m512bh>(_mm512_load_si512(first));
-    const auto b1 = std::bit_cast<__m512bh>(_mm512_load_si512(second));
+  template <int Rows, std::size_t Depth>
+  static void step(Batch (&acc)[held<Rows>][2], const std::uint32_t* input, const WordBatch (&first)[Depth],
+                   const WordBatch (&second)[Depth]) {
+#if defined(__AVX512BF16__)
+    const auto b0 = std::bit_cast<__m512bh>(static_cast<__m512i>(first[0])), b1 = std::bit_cast<__m512bh>(static_cast<__m512i>(second[0]));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(input[r * panel_chunk])));
       acc[r][0] = _mm512_dpbf16_ps(acc[r][0], a, b0);
       acc[r][1] = _mm512_dpbf16_ps(acc[r][1], a, b1);
     }
+#else
+    multiply<Rows>(acc, input, first, second, [](float32x4_t sum, uint32x4_t columns, uint32x4_t rows) {
+      return vbfmmlaq_f32(sum, vreinterpretq_bf16_u32(columns), vreinterpretq_bf16_u32(rows));
+    });
+#endif
   }
 #else
   struct InputWord {
@@ -117,19 +124,16 @@ struct BFloat16Dot {
   }
 
   template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const InputWord* input, const std::uint32_t* first,
-                   const std::uint32_t* second) {
-    using Words = xsimd::batch<std::uint32_t>;
-    const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
-    const Batch low0 = reinterpret<Batch>(w0 << 16), low1 = reinterpret<Batch>(w1 << 16);
+  static void step(Batch (&acc)[Rows][2], const InputWord* input, const WordBatch (&first)[1], const WordBatch (&second)[1]) {
+    const Batch low0 = reinterpret<Batch>(first[0] << 16), low1 = reinterpret<Batch>(second[0] << 16);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input[r * panel_chunk].low);
       acc[r][0] = multiply_add(a, low0, acc[r][0]);
       acc[r][1] = multiply_add(a, low1, acc[r][1]);
     }
-    const Words upper(0xffff0000u);
-    const Batch high0 = reinterpret<Batch>(w0 & upper), high1 = reinterpret<Batch>(w1 & upper);
+    const WordBatch upper(0xffff0000u);
+    const Batch high0 = reinterpret<Batch>(first[0] & upper), high1 = reinterpret<Batch>(second[0] & upper);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input[r * panel_chunk].high);

@@ -33,21 +33,17 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, const typename
   if constexpr (Dot::quantised) {
     Dot::template tile<Rows>(words, input, first, second, tile);
   } else {
-    Batch acc[Rows][2];
-    if (sums == Sums::begin) {
+    Batch acc[Dot::template held<Rows>][2];
 #pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
-    } else {
+    for (int r = 0; r < Dot::template held<Rows>; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
+    if (sums == Sums::go_on) {
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         acc[r][0] = Batch::load_aligned(tile + r * tile_columns);
         acc[r][1] = Batch::load_aligned(tile + r * tile_columns + width);
       }
     }
-    for (Index k = 0; k < words; ++k, first += panel_columns, second += panel_columns) {
-      Dot::template step<Rows>(acc, input, first, second);
-      input += to_next_word<Rows>(k);
-    }
+    add_products<Dot, Rows>(acc, words, input, first, second);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       acc[r][0].store_aligned(tile + r * tile_columns);

@@ -81,7 +81,7 @@ struct Int4Dot : ByteDot {
       const float scale = scale_of(values + begin, count);
       const std::int32_t sum = sum_of(quantise(values + begin, count, 1.0f / scale, q));
       for (Index w = 0; w < head_word; ++w) to[w] = input_word(q + 4 * w);
-      put_head(-offset * sum, scale, to + head_word);
+      put_head((taken_off - offset) * sum, scale, to + head_word);
     }
   }
 
@@ -115,15 +115,15 @@ struct Int4Dot : ByteDot {
   static void add_up_group(const InputWord* input, const WeightWord* first, const WeightWord* second, std::int32_t* sums) {
     const Words low(0x0f0f0f0fu);
     if constexpr (Rows <= few) {
-      IntegerBatch sum[Rows][2];
+      IntegerBatch sum[held<Rows>][2];
 #pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
+      for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
       for (Index w = 0; w < group_words; ++w, input += 2, first += panel_columns, second += panel_columns) {
         const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
-        multiply<Rows>(sum, input, w0 & low, w1 & low);
-        multiply<Rows>(sum, input + 1, (w0 >> 4) & low, (w1 >> 4) & low);
+        step<Rows>(sum, input, {w0 & low, (w0 >> 4) & low}, {w1 & low, (w1 >> 4) & low});
       }
-      store(sum, sums);
+      to_rows(sum);
+      store<Rows>(sum, sums);
     } else {  // the sums leave no registers to make bytes in
       alignas(64) WeightWord bytes0[2 * group_words * panel_columns], bytes1[2 * group_words * panel_columns];
       for (Index w = 0; w < group_words; ++w) {

@@ -6,110 +6,33 @@
 #include <cstring>
 #include <numeric>
 
+#include "janusflow/simd/byte_words.hpp"
 #include "janusflow/simd/dot.hpp"
 
 namespace janusflow::simd {
 
-/// What the quantised policies share. Weights are unsigned bytes, q + offset, inputs signed ones, as the instruction for it wants
-/// them; an input row has a head with minus offset times the sum of its bytes, so that the integer sum is that of the signed
-/// products. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
-struct ByteDot {
+/// What the quantised policies share. Weights are unsigned bytes, q + offset, inputs signed ones, as most instructions for it want
+/// them; an input row has a head with what the sum of its products, with all that is added to a q by then, exceeds that of the signed
+/// products, negated. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
+struct ByteDot : ByteWords {
   using Value = std::int8_t;
   using WeightWord = std::uint32_t;
-  using Words = xsimd::batch<std::uint32_t>;
+  using Words = WordBatch;
   static constexpr bool quantised = true;
-
-#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__))
-  using InputWord = std::uint32_t;
-
-  static InputWord input_word(const std::int8_t* q) {
-    InputWord word;
-    std::memcpy(&word, q, sizeof(word));
-    return word;
-  }
-  /// sum[r][j] += the four bytes of weight j . the four bytes of row r's word, lane by lane.
-  template <int Rows>
-  [[gnu::always_inline]] static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const IntegerBatch x(static_cast<std::int32_t>(input[r * panel_chunk]));
-#if defined(__AVX512VNNI__)
-      sum[r][0] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][0], first, x));
-      sum[r][1] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][1], second, x));
-#else
-      sum[r][0] = IntegerBatch(_mm256_dpbusd_avx_epi32(sum[r][0], first, x));
-      sum[r][1] = IntegerBatch(_mm256_dpbusd_avx_epi32(sum[r][1], second, x));
-#endif
-    }
-  }
-#else
-  // Products of 16-bit halves: a pair of products and their sum fit into 32 bits, where the byte instruction of AVX2 would saturate.
-  struct InputWord {
-    std::int16_t even[2], odd[2];  // values 0, 2 and 1, 3
-  };
-
-  static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
-  template <int Rows>
-  [[gnu::always_inline]] static void multiply(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words first, Words second) {
-    accumulate<Rows, 0>(sum, input, first);
-    accumulate<Rows, 1>(sum, input, second);
-  }
-
- private:
-  template <int Rows, int Half>
-  [[gnu::always_inline]] static void accumulate(IntegerBatch (&sum)[Rows][2], const InputWord* input, Words weight) {
-#if defined(__AVX512BW__)
-    const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
-    for (int r = 0; r < Rows; ++r) {
-      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm512_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
-      const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
-      sum[r][Half] = IntegerBatch(_mm512_add_epi32(sum[r][Half], products));
-    }
-#elif defined(__AVX2__) && !defined(__AVX512F__)
-    const __m256i even = _mm256_and_si256(weight, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(weight, 8);
-    for (int r = 0; r < Rows; ++r) {
-      const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm256_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
-      const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
-      sum[r][Half] = IntegerBatch(_mm256_add_epi32(sum[r][Half], products));
-    }
-#elif defined(__SSE2__) && !defined(__AVX__)
-    const __m128i even = _mm_and_si128(weight, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(weight, 8);
-    for (int r = 0; r < Rows; ++r) {
-      const __m128i a = _mm_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
-      const __m128i products = _mm_add_epi32(_mm_madd_epi16(a, even), _mm_madd_epi16(b, odd));
-      sum[r][Half] = IntegerBatch(_mm_add_epi32(sum[r][Half], products));
-    }
-#else
-    alignas(64) std::array<std::uint32_t, static_cast<std::size_t>(width)> words;
-    alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> products;
-    weight.store_aligned(words.data());
-    for (int r = 0; r < Rows; ++r) {
-      for (std::size_t j = 0; j < products.size(); ++j) {
-        const auto byte = [&](int i) { return static_cast<std::int32_t>(words[j] >> (8 * i) & 0xff); };
-        products[j] = input[r * panel_chunk].even[0] * byte(0) + input[r * panel_chunk].odd[0] * byte(1) + input[r * panel_chunk].even[1] * byte(2) + input[r * panel_chunk].odd[1] * byte(3);
-      }
-      sum[r][Half] += IntegerBatch::load_aligned(products.data());
-    }
-#endif
-  }
-
- public:
-#endif
 
   /// The integer sums of `words` words, put down as they are: [Rows][2 width]. Not inlined, since they take all the registers.
   template <int Rows>
   [[gnu::noinline]] static void add_up(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second,
                                        std::int32_t* sums) {
-    IntegerBatch sum[Rows][2];
+    IntegerBatch sum[held<Rows>][2];
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
+    for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
-    for (Index k = 0; k < words; input += to_next_word<Rows>(k), ++k, first += panel_columns, second += panel_columns)
-      multiply<Rows>(sum, input, Words::load_aligned(first), Words::load_aligned(second));
-    store(sum, sums);
+    add_products<ByteDot, Rows>(sum, words, input, first, second);
+    store<Rows>(sum, sums);
   }
   template <int Rows>
-  static void store(const IntegerBatch (&sum)[Rows][2], std::int32_t* sums) {
+  static void store(const IntegerBatch (&sum)[held<Rows>][2], std::int32_t* sums) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       sum[r][0].store_aligned(sums + 2 * r * width);
@@ -209,7 +132,7 @@ struct Int8Dot : ByteDot {
       to += stride;
       for (Index w = 0; w < panel_chunk; ++w) to[w] = input_word(q + w * depth);
     }
-    put_head(-offset * sum_of(sums), scale, head);
+    put_head((taken_off - offset) * sum_of(sums), scale, head);
   }
 
   template <int Rows>

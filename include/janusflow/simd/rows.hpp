@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <concepts>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -33,13 +33,10 @@ inline Batch multiply_add(Batch a, Batch b, Batch c) {
     return xsimd::fma(a, b, c);
 }
 
-/// The same bits as lanes of another type. (xsimd 8 names the result by its batch, later ones by its lanes' type.)
+/// The same bits as lanes of another type. (xsimd's own way is a call for NEON, and named otherwise from release to release.)
 template <class To, class From>
 To reinterpret(From x) {
-  if constexpr (requires { { xsimd::bitwise_cast<typename To::value_type>(x) } -> std::same_as<To>; })
-    return xsimd::bitwise_cast<typename To::value_type>(x);
-  else
-    return xsimd::bitwise_cast<To>(x);
+  return To(std::bit_cast<typename To::register_type>(static_cast<typename From::register_type>(x)));
 }
 
 /// The square root of each lane, correctly rounded. (gcc 12 warns of its own header in xsimd::sqrt for AVX-512.)

@@ -1,0 +1,121 @@
+// The order of packed words in memory, and of the sums of a tile of them in registers.
+#pragma once
+
+#include "janusflow/simd/rows.hpp"
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace janusflow::simd {
+
+/// Columns that lie side by side in a packed matrix, on every machine alike (so that a file can hold it): whole vectors.
+inline constexpr Index panel_columns = 16;
+static_assert(panel_columns % width == 0);
+
+/// Words of a row that lie together in an input panel, which is [words / panel_chunk][rows][panel_chunk]: a row is packed a cache line
+/// at a time, and what one step reads of all rows still lies close together.
+inline constexpr Index panel_chunk = 16;
+/// From word k of a panel's row to the one `step` further, a multiple of which k is, without a branch.
+template <int Rows, Index step = 1>
+constexpr Index to_next_word(Index k) {
+  return step + static_cast<Index>(k % panel_chunk == panel_chunk - step) * ((Rows - 1) * panel_chunk);
+}
+
+/// Vectors of 32-bit words, as weights are packed in.
+using WordBatch = xsimd::batch<std::uint32_t>;
+
+/// Sums that lie as they are wanted, two vectors a row, and take one word of the depth at a time.
+struct RowSums {
+  static constexpr Index words_at_once = 1;
+  template <int Rows>
+  static constexpr int held = Rows;
+
+  template <class Sums>
+  static void from_rows(Sums&) {}
+  template <class Sums>
+  static void to_rows(Sums&) {}
+};
+
+#if defined(__aarch64__)
+/// Sums as Arm's matrix instructions have them, in blocks of two columns by two rows, {c0 r0, c0 r1, c1 r0, c1 r1}: rows 2p and 2p + 1
+/// of four columns are the blocks of the first and of the last two columns. They take two words of the depth at a time. Behind an odd
+/// number of rows comes one of zeros.
+struct BlockSums {
+  static constexpr Index words_at_once = 2;
+  template <int Rows>
+  static constexpr int held = Rows + Rows % 2;
+
+  template <class Sum, std::size_t Held>
+  static void from_rows(Sum (&sums)[Held][2]) {
+    rearrange(sums, [](uint32x4_t a, uint32x4_t b) { return vzipq_u32(a, b); });
+  }
+  template <class Sum, std::size_t Held>
+  static void to_rows(Sum (&sums)[Held][2]) {
+    rearrange(sums, [](uint32x4_t a, uint32x4_t b) { return vuzpq_u32(a, b); });
+  }
+
+  /// sum = instruction(sum, columns, rows) for all rows and the columns of two weight vectors, one or two words deep.
+  template <int Rows, std::size_t Depth, class Sum, class Instruction>
+  [[gnu::always_inline]] static void multiply(Sum (&sums)[held<Rows>][2], const std::uint32_t* input, const WordBatch (&first)[Depth],
+                                              const WordBatch (&second)[Depth], Instruction instruction) {
+    const uint32x4x2_t columns[2] = {vzipq_u32(first[0], last(first)), vzipq_u32(second[0], last(second))};
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; r += 2) {
+      const uint32x4_t rows = vcombine_u32(words<Depth>(input + r * panel_chunk),
+                                           r + 1 < Rows ? words<Depth>(input + (r + 1) * panel_chunk) : vdup_n_u32(0));
+      for (int j = 0; j < 2; ++j) {
+        sums[r][j] = Sum(instruction(sums[r][j], columns[j].val[0], rows));
+        sums[r + 1][j] = Sum(instruction(sums[r + 1][j], columns[j].val[1], rows));
+      }
+    }
+  }
+
+ private:
+  /// The second word of the depth, or zeros.
+  template <std::size_t Depth>
+  static uint32x4_t last(const WordBatch (&weights)[Depth]) {
+    if constexpr (Depth == 2) return weights[1];
+    else return vdupq_n_u32(0);
+  }
+  template <std::size_t Depth>
+  static uint32x2_t words(const std::uint32_t* row) {
+    if constexpr (Depth == 2) return vld1_u32(row);
+    else return vset_lane_u32(*row, vdup_n_u32(0), 0);
+  }
+
+  template <class Sum, std::size_t Held, class Order>
+  static void rearrange(Sum (&sums)[Held][2], Order order) {
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < Held; r += 2)
+      for (int j = 0; j < 2; ++j) {
+        const uint32x4x2_t pair = order(reinterpret<WordBatch>(sums[r][j]), reinterpret<WordBatch>(sums[r + 1][j]));
+        sums[r][j] = reinterpret<Sum>(WordBatch(pair.val[0]));
+        sums[r + 1][j] = reinterpret<Sum>(WordBatch(pair.val[1]));
+      }
+  }
+};
+#endif
+
+/// sums[r][j] += sum_k input[r][k] . weight_j[k], k in [0, words), by a policy's steps; the sums are rows before and after.
+template <class Dot, int Rows, class Sum>
+[[gnu::always_inline]] inline void add_products(Sum (&sums)[Dot::template held<Rows>][2], Index words, const typename Dot::InputWord* input,
+                                                const typename Dot::WeightWord* first, const typename Dot::WeightWord* second) {
+  using Weights = xsimd::batch<typename Dot::WeightWord>;
+  constexpr Index at_once = Dot::words_at_once, next = at_once * panel_columns;
+  Dot::from_rows(sums);
+  Index k = 0;
+  for (; k + at_once <= words; input += to_next_word<Rows, at_once>(k), k += at_once, first += next, second += next) {
+    Weights w0[at_once], w1[at_once];
+    for (Index n = 0; n < at_once; ++n) {
+      w0[n] = Weights::load_aligned(first + n * panel_columns);
+      w1[n] = Weights::load_aligned(second + n * panel_columns);
+    }
+    Dot::template step<Rows>(sums, input, w0, w1);
+  }
+  if constexpr (at_once > 1)
+    if (k < words) Dot::template step<Rows>(sums, input, {Weights::load_aligned(first)}, {Weights::load_aligned(second)});
+  Dot::to_rows(sums);
+}
+
+}  // namespace janusflow::simd
