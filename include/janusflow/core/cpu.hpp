@@ -3,7 +3,9 @@
 
 #include "janusflow/core/error.hpp"
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -65,6 +67,15 @@ JANUSFLOW_ANY_PROCESSOR inline const char* missing_cpu_feature() noexcept {
 #if defined(__AVX512BF16__)
   if (!__builtin_cpu_supports("avx512bf16")) return "AVX-512 BF16";
 #endif
+  [[maybe_unused]] unsigned eax, ebx, ecx, edx;  // of leaf 7, which is there where AVX2 is: clang 14 has no names for these
+#if defined(__AVXVNNI__)
+  __cpuid_count(7, 1, eax, ebx, ecx, edx);
+  if (!(eax >> 4 & 1)) return "AVX-VNNI";
+#endif
+#if defined(__AVX512FP16__)
+  __cpuid_count(7, 0, eax, ebx, ecx, edx);
+  if (!(edx >> 23 & 1)) return "AVX-512 FP16";
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
   [[maybe_unused]] const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);  // bits: the kernel's hwcap.h
 #if defined(__ARM_FEATURE_ATOMICS)
@@ -82,7 +93,7 @@ JANUSFLOW_ANY_PROCESSOR inline const char* missing_cpu_feature() noexcept {
 #if defined(__ARM_FEATURE_MATMUL_INT8)
   if (!(second >> 13 & 1)) return "the int8 matrix extension";
 #endif
-#if defined(__ARM_FEATURE_BF16)
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   if (!(second >> 14 & 1)) return "bfloat16 instructions";
 #endif
 #endif
