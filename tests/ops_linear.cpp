@@ -116,6 +116,16 @@ TEST_CASE_TEMPLATE("linear_each and swiglu are products of one input", Dot, Floa
     for (Index i = 0; i < gated.size(); ++i) gated.data()[i] *= b.data()[i];
     CHECK(same_bytes(jf::swiglu(c.x, first, second), gated));
     check_threads([&] { return jf::swiglu(c.x, first, second); });
+    // One row reads the weights in another order, and has the same bytes.
+    const Tensor<float, 2> row(c.x.view()[1].slice(8, 9));
+    const auto last = [](const Tensor<float, 3>& y) { return Tensor<float, 2>(y.view()[1].slice(8, 9)); };
+    const auto [one_a, one_b, one_d] = jf::linear_each(row, first, second, third);
+    CHECK(same_bytes(one_a, last(a)));
+    CHECK(same_bytes(one_b, last(b)));
+    CHECK(same_bytes(one_d, last(d)));
+    CHECK(same_bytes(jf::linear(row, first), one_a));
+    CHECK(same_bytes(jf::swiglu(row, first, second), last(gated)));
+    check_threads([&] { return jf::linear(row, first); });
   }
 }
 

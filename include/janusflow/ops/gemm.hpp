@@ -1,27 +1,69 @@
 // The one matrix product: packed inputs times packed weights, with what follows the product applied while the tile is in cache.
 #pragma once
 
+#include <array>
+#include <utility>
+
 #include "janusflow/ops/packed.hpp"
 
 namespace janusflow {
 
-/// Two weight panels at a time, as a tile wants them: neighbours of one matrix.
+/// Which two panels of a matrix make a pair.
+struct PairOrder {
+  Index step = 2, apart = 1;  // neighbours
+
+  /// The order for a product of so many rows. One row waits for the weights to come from memory: there each half of the matrix is read
+  /// from its beginning to its end, where panels are whole cache lines, for the prefetchers lose time whenever a pair begins elsewhere.
+  static PairOrder of(Index rows, Index panels) {
+    if (rows == 1 && simd::width == simd::panel_columns) return {1, (panels + 1) / 2};
+    return {};
+  }
+  Index panel(Index pair, Index which) const { return pair * step + which * apart; }
+};
+
+/// Two weight panels of one matrix at a time, as a tile wants them.
 template <class Dot>
 class PanelPairs {
  public:
-  explicit PanelPairs(const PackedMatrix<Dot>& weight) : weight(weight) {}
+  explicit PanelPairs(const PackedMatrix<Dot>& weight, PairOrder order = {}) : weight(weight), order(order) {}
 
   Index words() const { return weight.words(); }
   Index count() const { return (weight.panels() + 1) / 2; }
-  /// The pair's panels from a word on.
-  const auto* first(Index pair, Index word) const { return weight.panel(2 * pair, word); }
-  const auto* second(Index pair, Index word) const { return weight.panel(neighbour(pair), word); }
+  /// The pair's panels from a word on. The last one stands in for the missing second of an odd number; the epilogue ignores the columns
+  /// past the end.
+  const auto* first(Index pair, Index word) const { return weight.panel(order.panel(pair, 0), word); }
+  const auto* second(Index pair, Index word) const { return weight.panel(std::min(order.panel(pair, 1), weight.panels() - 1), word); }
 
  private:
-  /// The last panel of an odd number stands in for its missing neighbour; the epilogue ignores the columns past the end.
-  Index neighbour(Index pair) const { return std::min(2 * pair + 1, weight.panels() - 1); }
-
   const PackedMatrix<Dot>& weight;
+  PairOrder order;
+};
+
+/// The pairs of several matrices of one depth, matrix by matrix: one product in place of many.
+template <class Dot, std::size_t N>
+struct PairsOfEach {
+  std::array<PanelPairs<Dot>, N> each;
+
+  Index words() const { return each[0].words(); }
+  Index count() const {
+    Index total = 0;
+    for (const auto& pairs : each) total += pairs.count();
+    return total;
+  }
+  /// The matrix that a pair belongs to, and which of its pairs that is.
+  std::pair<std::size_t, Index> find(Index pair) const {
+    std::size_t i = 0;
+    for (; pair >= each[i].count(); ++i) pair -= each[i].count();
+    return {i, pair};
+  }
+  const auto* first(Index pair, Index word) const {
+    const auto [i, own] = find(pair);
+    return each[i].first(own, word);
+  }
+  const auto* second(Index pair, Index word) const {
+    const auto [i, own] = find(pair);
+    return each[i].second(own, word);
+  }
 };
 
 /// The same panel of two matrices: gate beside up, for SwiGLU.
@@ -66,10 +108,11 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
 /// epilogue(x . wT) over all rows and pairs, shared out to the threads. Deterministic: each element is one sum in the order of K.
 template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
-  // Row blocks as equal as can be; groups of pairs so that every thread has several pieces to take.
+  // Row blocks as equal as can be; groups of pairs so that every thread has several pieces to take, but long ones where weights are
+  // read once.
   constexpr Index rows = simd::tile_rows;
   const Index panels = (input.rows() + rows - 1) / rows, row_blocks = std::max<Index>(1, (panels * rows + block_rows - 1) / block_rows);
-  const Index groups = std::clamp<Index>(pairs.count(), 1, 8 * num_threads());
+  const Index groups = std::clamp<Index>(pairs.count(), 1, (input.rows() == 1 ? 2 : 8) * num_threads());
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index block = piece % row_blocks, group = piece / row_blocks;
     gemm_block<Dot>(block * panels / row_blocks * rows, std::min(input.rows(), (block + 1) * panels / row_blocks * rows),

@@ -67,10 +67,11 @@ struct StoreTile {
   const float* bias;  // null: none
   After after;
   bool stream;  // past the caches
+  PairOrder order = {};
 
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
     for (Index half = 0; half < 2; ++half, tile += simd::width) {
-      const Index column = (2 * pair + half) * simd::width;
+      const Index column = order.panel(pair, half) * simd::width;
       if (column >= columns) return;
       const Index count = std::min(simd::width, columns - column);
       const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
@@ -84,18 +85,24 @@ struct StoreTile {
   }
 };
 
-template <class Dot, class After>
-void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, After after,
-                 float* y, Index stride) {
+template <class Dot>
+void require_product(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight) {
   require(weight.filled(), "linear: the weight ", Shape{weight.out_features(), weight.in_features()}, " has no values yet");
   require(x.features() == weight.in_features(), "linear: x [", x.rows(), ", ", x.features(), "] does not match weight ",
           Shape{weight.out_features(), weight.in_features()});
+}
+
+template <class Dot, class After>
+void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, After after,
+                 float* y, Index stride) {
+  require_product(x, weight);
   require(bias.empty() || bias.size() == weight.out_features(), "linear: bias ", bias.shape(), " does not match weight ",
           Shape{weight.out_features(), weight.in_features()});
   require_fits(after, x.rows(), weight.out_features());
-  gemm<Dot>(x, PanelPairs<Dot>{weight},
+  const PairOrder order = PairOrder::of(x.rows(), weight.panels());
+  gemm<Dot>(x, PanelPairs<Dot>{weight, order},
             StoreTile<After>{{y, stride}, weight.out_features(), bias.empty() ? nullptr : bias.data(), after,
-                             too_large_for_caches(x.rows(), stride)});
+                             too_large_for_caches(x.rows(), stride), order});
 }
 
 }  // namespace detail
@@ -115,17 +122,30 @@ Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const
   return y;
 }
 
-/// Several products of one input, which is packed once: {x . w0T, x . w1T, ...}. No biases.
+/// Several products of one input as one: {x . w0T, x . w1T, ...}. No biases. The same bytes as linear's.
 template <TensorLike X, class Dot, class... More>
 auto linear_each(const X& x, const PackedMatrix<Dot>& first, const More&... more) {
   const TensorView<const float, X::rank> input = x.view();
   const PackedInput<Dot> packed(input);
-  const auto product = [&](const PackedMatrix<Dot>& weight) {
-    Tensor<float, X::rank> y(input.shape.with_last(weight.out_features()));
-    detail::linear_into(packed, weight, {}, Identity{}, y.data(), weight.out_features());
-    return y;
+  const auto order = [&](const PackedMatrix<Dot>& weight) { return PairOrder::of(packed.rows(), weight.panels()); };
+  const auto result = [&](const PackedMatrix<Dot>& weight) {
+    detail::require_product(packed, weight);
+    return Tensor<float, X::rank>(input.shape.with_last(weight.out_features()));
   };
-  return std::array<Tensor<float, X::rank>, 1 + sizeof...(More)>{product(first), product(more)...};
+  std::array y{result(first), result(more)...};
+  const auto store = [&](Tensor<float, X::rank>& to, const PackedMatrix<Dot>& weight) {
+    const Index columns = weight.out_features();
+    return detail::StoreTile<Identity>{{to.data(), columns}, columns, nullptr, {}, detail::too_large_for_caches(packed.rows(), columns),
+                                       order(weight)};
+  };
+  std::size_t next = 0;
+  const std::array stores{store(y[next++], first), store(y[next++], more)...};
+  const PairsOfEach<Dot, 1 + sizeof...(More)> pairs{{PanelPairs<Dot>(first, order(first)), PanelPairs<Dot>(more, order(more))...}};
+  gemm<Dot>(packed, pairs, [&](Index row, Index rows, Index pair, const float* tile) {
+    const auto [i, own] = pairs.find(pair);
+    stores[i](row, rows, own, tile);
+  });
+  return y;
 }
 
 /// silu(x . gateT) * (x . upT), one pass over both weights: the gated half of Llama's feed-forward (Shazeer 2020,

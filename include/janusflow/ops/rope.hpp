@@ -1,6 +1,7 @@
 // Rotary position embedding in the halves convention of Llama's transformers weights.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <span>
@@ -10,15 +11,16 @@
 
 namespace janusflow {
 
-/// cos and sin [positions, head_dim / 2] of position * theta^(-2 i / head_dim) (Su et al. 2021, arXiv 2104.09864, eq.
+/// cos and sin [positions, head_dim / 2], from position `begin` on, of position * theta^(-2 i / head_dim) (Su et al. 2021, arXiv 2104.09864, eq.
 /// 15), rounded where transformers' LlamaRotaryEmbedding rounds in float32: the frequency, then the angle, then cosine
 /// and sine.
 struct RopeTable {
   Tensor<float, 2> cos, sin;
+  Index begin = 0;
 
   RopeTable() = default;
   /// Throws unless head_dim is even and positive, and theta positive.
-  RopeTable(Index positions, Index head_dim, double theta) {
+  RopeTable(Index positions, Index head_dim, double theta, Index begin = 0) : begin(begin) {
     require(head_dim > 0 && head_dim % 2 == 0, "rope: head_dim must be even and positive, not ", head_dim);
     require(theta > 0, "rope: theta must be positive, not ", theta);
     const Index half = head_dim / 2;
@@ -29,17 +31,17 @@ struct RopeTable {
       const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
       frequency.data()[i] = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
     }
-    detail::for_rows(positions, half * 8, [&](Index begin, Index end) {
-      for (Index p = begin; p < end; ++p)
+    detail::for_rows(positions, half * 8, [&](Index first, Index last) {
+      for (Index p = first; p < last; ++p)
         for (Index i = 0; i < half; ++i) {
-          const double angle = static_cast<double>(static_cast<float>(p) * frequency.data()[i]);
+          const double angle = static_cast<double>(static_cast<float>(begin + p) * frequency.data()[i]);
           cos(p, i) = static_cast<float>(std::cos(angle));
           sin(p, i) = static_cast<float>(std::sin(angle));
         }
     });
   }
 
-  Index positions() const { return cos.shape()[0]; }
+  Index end() const { return begin + cos.shape()[0]; }
   Index head_dim() const { return 2 * cos.shape()[1]; }
 };
 
@@ -53,7 +55,8 @@ void rope(TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse 
   for (Index r = 0; r < x.rows(); ++r)
     for (Index h = 0; h < x.shape[1]; h += 2 * half)
       for (Index i = 0; i < half; ++i) {
-        const T c = table.cos(first + r, i), s = inverse ? -table.sin(first + r, i) : table.sin(first + r, i);
+        const Index row = first - table.begin + r;
+        const T c = table.cos(row, i), s = inverse ? -table.sin(row, i) : table.sin(row, i);
         const T left = x(r, h + i), right = x(r, h + half + i);
         x(r, h + i) = left * c - right * s;
         x(r, h + half + i) = right * c + left * s;
@@ -67,8 +70,8 @@ namespace detail {
 template <class T>
 void rotate(const char* op, TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse) {
   require(
-      first >= 0 && first + x.rows() <= table.positions() && table.head_dim() > 0 && x.shape[1] % table.head_dim() == 0,
-      op, ": x ", x.shape, " from position ", first, " does not match a table of ", table.positions(),
+      first >= table.begin && first + x.rows() <= table.end() && table.head_dim() > 0 && x.shape[1] % table.head_dim() == 0,
+      op, ": x ", x.shape, " from position ", first, " does not match a table of ", table.end() - table.begin,
       " positions and head_dim ", table.head_dim());
   if constexpr (!vectorised<T>) {
     reference::rope(x, table, first, inverse);
@@ -77,7 +80,7 @@ void rotate(const char* op, TensorView<T, 2> x, const RopeTable& table, Index fi
     const simd::Batch direction(inverse ? -1.f : 1.f);
     for_rows(x.rows(), x.shape[1], [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r) {
-        const float *cos = &table.cos(first + r, 0), *sin = &table.sin(first + r, 0);
+        const float *cos = &table.cos(first - table.begin + r, 0), *sin = &table.sin(first - table.begin + r, 0);
         for (float* head = x.row(r); head < x.row(r) + x.shape[1]; head += 2 * half)
           for (Index i = 0; i < half; i += simd::width) {
             const Index lanes = std::min(simd::width, half - i);
@@ -118,12 +121,11 @@ struct Rotation {
 
   /// Throws unless the table reaches as far as the positions.
   Rotation(std::vector<Index> list, Index head_dim, double theta) {
-    Index end = 0;
-    for (const Index p : list) {
-      require(p >= 0, "rope: a token's position is ", p);
-      end = std::max(end, p + 1);
-    }
-    table = std::make_shared<const RopeTable>(end, head_dim, theta);
+    for (const Index p : list) require(p >= 0, "rope: a token's position is ", p);
+    // From the first position that is needed: behind a long past, one token's angles must not cost more than its products.
+    const auto [first, last] = std::ranges::minmax_element(list);
+    const Index begin = list.empty() ? 0 : *first, count = list.empty() ? 0 : *last + 1 - begin;
+    table = std::make_shared<const RopeTable>(count, head_dim, theta, begin);
     positions = std::make_shared<const std::vector<Index>>(std::move(list));
   }
 };

@@ -87,9 +87,9 @@ inline Batch load(const bfloat16* p, Index lanes) {
   Halves halves;
   std::memcpy(&halves, p, sizeof(halves));
   const Words words = __builtin_convertvector(halves, Words) << 16;
-  alignas(64) std::array<float, width> lanes_of;
-  std::memcpy(lanes_of.data(), &words, sizeof(words));
-  return Batch::load_aligned(lanes_of.data());
+  typename Batch::register_type widened;
+  std::memcpy(&widened, &words, sizeof(words));
+  return Batch(widened);
 }
 
 /// Writes the first `lanes` (1 to width) lanes of x to p.
