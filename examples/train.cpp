@@ -1,7 +1,11 @@
-// Trains a model by a config file: its stages, checkpoints to go on from, and a directory that every program reads.
+// Trains a model, an autoencoder or SigLIP's tower by a config file: stages, checkpoints to go on from, a directory that programs read.
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "janusflow/pipeline/autoencode.hpp"
+#include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
+#include "janusflow/train/autoencoder_objective.hpp"
+#include "janusflow/train/siglip_objective.hpp"
 #include "janusflow/train/trainer.hpp"
 
 using namespace examples;
@@ -13,11 +17,30 @@ struct Options {
   bool resume = false, check = false, publish = false;
 };
 
+/// What the model that was published last paints for the sample prompts.
+std::vector<Picture> sample(const TrainingConfig& config) {
+  TextToImageRequest request;
+  request.prompts = config.sample_prompts;
+  const auto model = config.output / "model";
+  return TextToImage<Float32>::from_directory(model, model / "vae")(request).pictures;
+}
+/// Pictures of the manifest, each followed by what the autoencoder that was published last makes of it.
+std::vector<Picture> sample(const AutoencoderTrainingConfig& config) {
+  const auto autoencoder = Autoencoder<Float32>::from_directory(config.output / "model");
+  const Manifest manifest(config.manifest);
+  const PaintedPictures pictures(manifest, autoencoder.config().sample_size, {}, config.seed);
+  std::vector<Picture> sheet;
+  for (const auto& path : pictures.first_pictures(18)) {
+    sheet.push_back(resize_and_crop(read_picture(path).view(), autoencoder.config().sample_size));
+    sheet.push_back(autoencoder.decode(autoencoder.encode(std::as_const(sheet.back()).view()).view()));
+  }
+  return sheet;
+}
+std::vector<Picture> sample(const SiglipTrainingConfig&) { return {}; }
+
 /// The line on the terminal, and the seconds that are left by the pace of the last steps.
 class Reporter {
  public:
-  explicit Reporter(const TrainingConfig& config) : config_(config) {}
-
   bool preparing(const std::string& what, double fraction) {
     if (what != preparing_) progress_.start();
     preparing_ = what;
@@ -32,50 +55,42 @@ class Reporter {
     // Of the steps of this call: those before it may have been done on another day.
     const double done = static_cast<double>(report.total_steps - first_), all = static_cast<double>(report.all_steps - first_);
     std::string text = report.stage.name + ' ' + std::to_string(report.step) + '/' + std::to_string(report.stage.schedule.steps);
-    add(text, "ar", report.ar);
-    add(text, "rf", report.rf);
-    add(text, "repa", report.repa);
-    char rate[48];
-    std::snprintf(rate, sizeof(rate), ", %.1f samples/s", static_cast<double>(report.samples) / std::max(1e-9, report.seconds));
-    progress_.show(done / all, text + rate);
+    char number[64];
+    for (std::size_t i = 0; i < report.names.size(); ++i)
+      if (const auto& part = report.losses.parts[i]) text += (std::snprintf(number, sizeof(number), ", %s %.4f", report.names[i].c_str(), *part), number);
+    std::snprintf(number, sizeof(number), ", %.1f samples/s", static_cast<double>(report.samples) / std::max(1e-9, report.seconds));
+    progress_.show(done / all, text + number);
     return !InterruptGuard::requested();
   }
-  /// A sheet of what the sample prompts give now.
-  void samples(const Trainer<>& trainer, const StepReport& report) {
-    progress_.stage("painting samples");
-    const auto model = config_.output / "model";
-    trainer.publish(model);
-    TextToImageRequest request;
-    request.prompts = config_.sample_prompts;
-    const auto result = TextToImage<Float32>::from_directory(model, model / "vae")(request);
-    std::filesystem::create_directories(config_.output / "samples");
-    const auto columns = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(result.pictures.size()))));
-    write_png(config_.output / "samples" / ("step-" + std::to_string(report.total_steps) + ".png"), contact_sheet(result.pictures, columns, 4).view());
+  /// A sheet of what has been learned so far.
+  template <class Trainer>
+  void samples(const Trainer& trainer, const StepReport& report) {
+    progress_.stage("making a sheet of samples");
+    const auto& output = trainer.config().output;
+    trainer.publish(output / "model");
+    const auto pictures = sample(trainer.config());
+    std::filesystem::create_directories(output / "samples");
+    const auto columns = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(pictures.size()))));
+    write_png(output / "samples" / ("step-" + std::to_string(report.total_steps) + ".png"), contact_sheet(pictures, columns, 4).view());
   }
   void clear() { progress_.clear(); }
 
  private:
-  static void add(std::string& text, const char* name, std::optional<double> loss) {
-    char number[48];
-    if (loss) text += (std::snprintf(number, sizeof(number), ", %s %.4f", name, *loss), number);
-  }
-
-  const TrainingConfig& config_;
   Progress progress_;
   std::string preparing_;
   Index first_ = -1;
 };
 
+template <Objective O>
 void train(Program& program, const Options& options) {
-  require(program.precision() == "auto" || program.precision() == "f32", "training is done in f32, not ", program.precision());
-  const TrainingConfig config = TrainingConfig::from_file(options.config);
-  Reporter reporter(config);
-  Trainer<>* running = nullptr;
+  const auto config = read_run_config<typename O::Config>(options.config);
+  Reporter reporter;
+  Trainer<O>* running = nullptr;
   TrainerObserver observer;
   observer.preparing = [&](const std::string& what, double fraction) { return reporter.preparing(what, fraction); };
   observer.step = [&](const StepReport& report) { return reporter.step(report); };
   observer.samples = [&](const StepReport& report) { reporter.samples(*running, report); };
-  Trainer trainer(config, observer);
+  Trainer<O> trainer(config, observer);
   running = &trainer;
   if (options.check) {
     trainer.check_samples();
@@ -101,10 +116,19 @@ void train(Program& program, const Options& options) {
   if (!program.json()) std::cout << (config.output / "model").string() << ": the average of the weights after step " << steps << " of " << trainer.all_steps() << '\n';
 }
 
+void train(Program& program, const Options& options) {
+  require(program.precision() == "auto" || program.precision() == "f32", "training is done in f32, not ", program.precision());
+  const Json json = read_json_file(options.config);
+  const std::string kind = training_kind(JsonObject(json, options.config));
+  if (kind == "autoencoder") train<AutoencoderObjective<>>(program, options);
+  else if (kind == "siglip") train<SiglipObjective<>>(program, options);
+  else train<JanusFlowObjective<>>(program, options);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program("train", "Trains a JanusFlow model by a config file and writes a directory that every program reads.");
+  Program program("train", "Trains a JanusFlow model, an autoencoder or SigLIP's tower by a config file and writes a directory that the programs read.");
   Options options;
   program.option("config", options.config, "FILE", "the config of the run, JSON")->required();
   program.cli.add_flag("--resume", options.resume, "go on from the newest checkpoint of the run's output directory");

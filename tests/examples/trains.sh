@@ -46,32 +46,60 @@ succeed train undisturbed.json
 succeed text_to_image -m undisturbed/model -p a --steps 2 -o out/a.png
 succeed image_to_text -m undisturbed/model -i rgb.png -q 'c?' --max-new-tokens 4
 
-# Killed at moments that nobody chose, ${KILLS:-3} times; then to its end.
-kills=0
-tries=0
-while [ $kills -lt ${KILLS:-3} ] && [ $tries -lt 200 ]; do
-  tries=$((tries + 1))
+# kill_until_done OUTPUT LIKE FILE...: runs OUTPUT.json, killed at ${KILLS:-3} moments that nobody chose; then to its end: these files are LIKE's.
+kill_until_done() {
+  output=$1
+  like=$2
+  shift 2
+  kills=0
+  tries=0
+  while [ $kills -lt ${KILLS:-3} ] && [ $tries -lt 200 ]; do
+    tries=$((tries + 1))
+    resume=
+    ls $output/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
+    ${EMULATOR:-} "$programs/train" $output.json $resume >stdout 2>stderr &
+    process=$!
+    sleep "$(awk -v seed=$tries 'BEGIN { srand(seed * 7919); print 0.1 + rand() * '${KILL_WITHIN:-1.5}' }')"
+    if kill -9 $process 2>/dev/null; then kills=$((kills + 1)); fi
+    wait $process 2>/dev/null
+    checks=$((checks + 1))
+    [ -s stderr ] && fail "killed run: $(cat stderr)"
+    [ -e $output/model/config.json ] && break
+  done
   resume=
-  ls killed/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
-  ${EMULATOR:-} "$programs/train" killed.json $resume >stdout 2>stderr &
-  process=$!
-  sleep "$(awk -v seed=$tries 'BEGIN { srand(seed * 7919); print 0.1 + rand() * '${KILL_WITHIN:-1.5}' }')"
-  if kill -9 $process 2>/dev/null; then kills=$((kills + 1)); fi
-  wait $process 2>/dev/null
+  ls $output/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
+  succeed train $output.json $resume --threads 1
+  for file in "$@"; do
+    checks=$((checks + 1))
+    cmp "$like/$file" "$output/$file" || fail "$output/$file differs after $kills kills"
+  done
   checks=$((checks + 1))
-  [ -s stderr ] && fail "killed run: $(cat stderr)"
-  [ -e killed/model/model.safetensors ] && break
+  ls $output/checkpoints | grep -q tmp && fail "left behind: $(ls $output/checkpoints)"
+  echo "$output: $kills kills"
+}
+kill_until_done killed undisturbed model/model.safetensors checkpoints/step-000000040.safetensors
+
+# The same of an autoencoder and of a tower, from random weights; what they write is what a model may start from.
+for kind in autoencoder siglip; do
+  for output in whole_$kind killed_$kind; do
+    model=tiny
+    [ $kind = autoencoder ] && model=tiny/vae
+    cat >$output.json <<END
+{"train": "$kind", "model": "$model", "from_scratch": ["*"], "manifest": "train.jsonl", "output": "$output", "checkpoints": {"every": 4}, "log": {"every": 1},
+ "augmentation": {"shift": 2, "flip": 0.5},
+ "stages": [{"name": "all", "trains": ["*"], "learning_rate": 0.001, "steps": 20, "batch_size": 4}]}
+END
+  done
+  succeed train whole_$kind.json --check
+  succeed train whole_$kind.json
 done
-resume=
-ls killed/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
-succeed train killed.json $resume --threads 1
-for file in model/model.safetensors checkpoints/step-000000040.safetensors; do
-  checks=$((checks + 1))
-  cmp "undisturbed/$file" "killed/$file" || fail "$file differs after $kills kills"
-done
-checks=$((checks + 1))
-ls killed/checkpoints | grep -q tmp && fail "left behind: $(ls killed/checkpoints)"
-echo "$kills kills"
+kill_until_done killed_autoencoder whole_autoencoder model/config.json model/diffusion_pytorch_model.safetensors checkpoints/step-000000020.safetensors
+kill_until_done killed_siglip whole_siglip model/model.safetensors model/siglip.safetensors checkpoints/step-000000020.safetensors
+succeed autoencode --vae whole_autoencoder/model -i rgb.png -o out/again.png
+sed 's/"model": "tiny"/"model": "whole_siglip\/model", "vae": "whole_autoencoder\/model", "from_scratch": ["*", "!vision_und_enc_model.*"]/
+     s/"output": "undisturbed"/"output": "started"/; s/"steps": 20/"steps": 1/g' undisturbed.json >started.json
+succeed train started.json
+succeed text_to_image -m started/model -p a --steps 2 -o out/started.png
 
 # Ctrl-C: saved, and the sentence says so.
 config stopped 100000
@@ -99,6 +127,8 @@ sed 's/"preset": 3/"preset": 2/' undisturbed.json >other.json
 refuse 'belongs to a run with another config: stages[1].' train other.json --resume
 sed 's/"losses"/"loses"/' fresh.json >other.json
 refuse 'other.json: loses is unknown' train other.json
+sed 's/"autoencoder"/"vae"/' whole_autoencoder.json >other.json
+refuse 'other.json: train must be "janusflow", "autoencoder" or "siglip", not "vae"' train other.json
 echo '{"task": "text", "text": ' >>train.jsonl
 refuse 'train.jsonl:6 is not valid JSON' train fresh.json --check
 finish
