@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "janusflow/io/raw_tensor.hpp"
 #include "janusflow/train/manifest.hpp"
 #include "janusflow/train/optimizer.hpp"
 #include "janusflow/train/run_config.hpp"
