@@ -92,6 +92,7 @@
 #include "janusflow/pipeline/latents.hpp"
 #include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
+#include "janusflow/simd/amx_tiles.hpp"
 #include "janusflow/simd/byte_words.hpp"
 #include "janusflow/simd/dot.hpp"
 #include "janusflow/simd/gemm_kernel.hpp"

@@ -1,4 +1,4 @@
-// How a word of four input bytes multiplies a vector of words of four weight bytes, with each machine's own instruction.
+// How a word of four input bytes multiplies a vector of words of four weight bytes, by each machine's own instruction.
 #pragma once
 
 #include <array>
@@ -17,12 +17,12 @@ namespace janusflow::simd {
 // A level of the machine, ByteWords, has
 //   InputWord    what an input row's panel holds for four signed bytes, and input_word, which makes it
 //   taken_off    what a step takes off every weight byte: 128 where the instruction wants signed ones
-//   step<Rows>   sum[r][j] += the words of weight j . the words of row r from `input` on, one or two of them; the weights' bytes are
-//                unsigned
+//   step<Rows>   sum[r][j] += the words of weight j . the words of row r from `input` on, one or two of them; the weights'
+//                bytes are unsigned
 // and the order of its sums (panels.hpp). Products and sums are exact, but for the sums' wrapping around at 32 bits.
 
-#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__)) || defined(__ARM_FEATURE_MATMUL_INT8) || \
-    defined(__ARM_FEATURE_DOTPROD)
+#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__)) || \
+    defined(__ARM_FEATURE_MATMUL_INT8) || defined(__ARM_FEATURE_DOTPROD)
 /// Bytes times bytes in one instruction: VPDPBUSD, USMMLA, or SDOT, which wants both of them signed.
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 struct ByteWords : BlockSums {
@@ -36,11 +36,15 @@ struct ByteWords : RowSums {
   static constexpr std::int32_t taken_off = 0;
 #endif
 
-  static InputWord input_word(const std::int8_t* q) { return std::bit_cast<InputWord>(std::array{q[0], q[1], q[2], q[3]}); }
+  static InputWord input_word(const std::int8_t* q) {
+    InputWord word;
+    std::memcpy(&word, q, sizeof(word));
+    return word;
+  }
 
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[held<Rows>][2], const InputWord* input, const WordBatch (&first)[Depth],
-                                          const WordBatch (&second)[Depth]) {
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[held<Rows>][2], const InputWord* input,
+                                          const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
 #if defined(__ARM_FEATURE_MATMUL_INT8)
     BlockSums::multiply<Rows>(sum, input, first, second, [](int32x4_t total, uint32x4_t columns, uint32x4_t rows) {
       return vusmmlaq_s32(total, vreinterpretq_u8_u32(columns), vreinterpretq_s8_u32(rows));
@@ -82,17 +86,19 @@ struct ByteWords : RowSums {
   static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
 
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], const InputWord* input, const WordBatch (&first)[Depth],
-                                          const WordBatch (&second)[Depth]) {
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], const InputWord* input,
+                                          const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
     for (std::size_t k = 0; k < Depth; ++k) {
       const WordBatch signs(0x80808080u);
       const uint8x16_t w0 = vreinterpretq_u8_u32(first[k] ^ signs), w1 = vreinterpretq_u8_u32(second[k] ^ signs);
-      const int8x16_t even = vreinterpretq_s8_u8(vuzp1q_u8(w0, w1)), odd = vreinterpretq_s8_u8(vuzp2q_u8(w0, w1));  // both weights'
+      const int8x16_t even = vreinterpretq_s8_u8(vuzp1q_u8(w0, w1));  // of both weights
+      const int8x16_t odd = vreinterpretq_s8_u8(vuzp2q_u8(w0, w1));
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const InputWord& x = input[r * panel_chunk + static_cast<Index>(k)];
         const int8x16_t x0 = both(x.even), x1 = both(x.odd);
-        const int16x8_t products0 = vmlal_s8(vmull_s8(vget_low_s8(even), vget_low_s8(x0)), vget_low_s8(odd), vget_low_s8(x1));
+        const int16x8_t products0 =
+            vmlal_s8(vmull_s8(vget_low_s8(even), vget_low_s8(x0)), vget_low_s8(odd), vget_low_s8(x1));
         sum[r][0] = IntegerBatch(vpadalq_s16(sum[r][0], products0));
         const int16x8_t products1 = vmlal_high_s8(vmull_high_s8(even, x0), odd, x1);
         sum[r][1] = IntegerBatch(vpadalq_s16(sum[r][1], products1));
@@ -108,7 +114,7 @@ struct ByteWords : RowSums {
 
 #else
 
-/// Products of 16-bit halves: a pair of products and their sum fit into 32 bits, where the byte instruction of AVX2 would saturate.
+/// Products of 16-bit halves: a pair of products and their sum fit into 32 bits, where AVX2's byte instruction would saturate.
 struct ByteWords : RowSums {
   struct InputWord {
     std::int16_t even[2], odd[2];  // values 0, 2 and 1, 3
@@ -118,8 +124,8 @@ struct ByteWords : RowSums {
   static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
 
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], const InputWord* input, const WordBatch (&first)[Depth],
-                                          const WordBatch (&second)[Depth]) {
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], const InputWord* input,
+                                          const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
     for (std::size_t k = 0; k < Depth; ++k) {
       accumulate<Rows, 0>(sum, input + k, first[k]);
       accumulate<Rows, 1>(sum, input + k, second[k]);
@@ -132,21 +138,24 @@ struct ByteWords : RowSums {
 #if defined(__AVX512BW__)
     const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm512_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
+      const InputWord& x = input[r * panel_chunk];
+      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(x.even)), b = _mm512_set1_epi32(std::bit_cast<int>(x.odd));
       const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm512_add_epi32(sum[r][Half], products));
     }
 #elif defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i even = _mm256_and_si256(weight, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm256_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
+      const InputWord& x = input[r * panel_chunk];
+      const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(x.even)), b = _mm256_set1_epi32(std::bit_cast<int>(x.odd));
       const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm256_add_epi32(sum[r][Half], products));
     }
 #elif defined(__SSE2__) && !defined(__AVX__)
     const __m128i even = _mm_and_si128(weight, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const __m128i a = _mm_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].even)), b = _mm_set1_epi32(std::bit_cast<int>(input[r * panel_chunk].odd));
+      const InputWord& x = input[r * panel_chunk];
+      const __m128i a = _mm_set1_epi32(std::bit_cast<int>(x.even)), b = _mm_set1_epi32(std::bit_cast<int>(x.odd));
       const __m128i products = _mm_add_epi32(_mm_madd_epi16(a, even), _mm_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm_add_epi32(sum[r][Half], products));
     }
@@ -157,7 +166,8 @@ struct ByteWords : RowSums {
     for (int r = 0; r < Rows; ++r) {
       for (std::size_t j = 0; j < products.size(); ++j) {
         const auto byte = [&](int i) { return static_cast<std::int32_t>(words[j] >> (8 * i) & 0xff); };
-        products[j] = input[r * panel_chunk].even[0] * byte(0) + input[r * panel_chunk].odd[0] * byte(1) + input[r * panel_chunk].even[1] * byte(2) + input[r * panel_chunk].odd[1] * byte(3);
+        const InputWord& x = input[r * panel_chunk];
+        products[j] = x.even[0] * byte(0) + x.odd[0] * byte(1) + x.even[1] * byte(2) + x.odd[1] * byte(3);
       }
       sum[r][Half] += IntegerBatch::load_aligned(products.data());
     }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "janusflow/core/bfloat16.hpp"
+#include "janusflow/simd/amx_tiles.hpp"
 #include "janusflow/simd/panels.hpp"
 
 #if defined(__x86_64__)
@@ -23,7 +24,8 @@ namespace janusflow::simd {
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
 //   input_words       rounds a row of floats into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += input[r * panel_chunk] . weight_j  for Rows rows and two weight vectors, a word deep or two
-// and an order of its sums (RowSums or BlockSums), which says how many words a step takes.
+// and an order of its sums (RowSums or BlockSums), which says how many words a step takes; where whole tiles can be multiplied
+// at once, also Tiles, the instructions for that (amx_tiles.hpp).
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
@@ -61,10 +63,10 @@ using BFloat16Sums = BlockSums;
 using BFloat16Sums = RowSums;
 #endif
 
-/// bfloat16 x bfloat16 summed in float32: two values a word. With AVX512-BF16 one instruction; without any, each value is widened
-/// exactly and multiplied in float32, so only the order of the two additions differs. Armv8.6's BFMMLA adds the two exact products,
-/// and that to the sum, each time rounding to odd (whichever rounding is set): half as many roundings, each up to twice as large, so
-/// that the bound of the sum's error is the same. The instructions take numbers below the normal ones for zeros.
+/// bfloat16 x bfloat16 summed in float32: two values a word. Without an instruction for it each value is widened exactly and
+/// multiplied in float32. AVX512-BF16's adds one exact product after the other, likewise. Armv8.6's BFMMLA adds two exact products,
+/// then that to the sum, each time rounding to odd, whatever the mode: half as many roundings, each of up to twice the size, so that
+/// one bound holds for all. AMX: amx_tiles.hpp. The instructions take numbers below the normal ones for zeros.
 struct BFloat16Dot : BFloat16Sums {
   using Value = bfloat16;
   using WeightWord = std::uint32_t;
@@ -80,6 +82,9 @@ struct BFloat16Dot : BFloat16Sums {
     return pair(values[0], count > 1 ? values[1] : bfloat16());
   }
 
+#if defined(JANUSFLOW_AMX)
+  using Tiles = BFloat16Tiles;
+#endif
 #if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   using InputWord = std::uint32_t;
   static void input_words(const float* values, Index count, std::uint32_t* words) {
@@ -101,7 +106,8 @@ struct BFloat16Dot : BFloat16Sums {
   static void step(Batch (&acc)[held<Rows>][2], const std::uint32_t* input, const WordBatch (&first)[Depth],
                    const WordBatch (&second)[Depth]) {
 #if defined(__AVX512BF16__)
-    const auto b0 = std::bit_cast<__m512bh>(static_cast<__m512i>(first[0])), b1 = std::bit_cast<__m512bh>(static_cast<__m512i>(second[0]));
+    const auto b0 = std::bit_cast<__m512bh>(static_cast<__m512i>(first[0]));
+    const auto b1 = std::bit_cast<__m512bh>(static_cast<__m512i>(second[0]));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(input[r * panel_chunk])));
@@ -124,7 +130,8 @@ struct BFloat16Dot : BFloat16Sums {
   }
 
   template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const InputWord* input, const WordBatch (&first)[1], const WordBatch (&second)[1]) {
+  static void step(Batch (&acc)[Rows][2], const InputWord* input, const WordBatch (&first)[1],
+                   const WordBatch (&second)[1]) {
     const Batch low0 = reinterpret<Batch>(first[0] << 16), low1 = reinterpret<Batch>(second[0] << 16);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {

@@ -33,6 +33,9 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, const typename
   if constexpr (Dot::quantised) {
     Dot::template tile<Rows>(words, input, first, second, tile);
   } else {
+    if constexpr (requires { typename Dot::Tiles; })
+      if (Dot::Tiles::allowed())
+        return multiply_on_tiles<typename Dot::Tiles, Rows>(words, input, first, second, tile, sums == Sums::go_on);
     Batch acc[Dot::template held<Rows>][2];
 #pragma GCC unroll 16
     for (int r = 0; r < Dot::template held<Rows>; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);

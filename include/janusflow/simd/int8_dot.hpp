@@ -11,9 +11,9 @@
 
 namespace janusflow::simd {
 
-/// What the quantised policies share. Weights are unsigned bytes, q + offset, inputs signed ones, as most instructions for it want
-/// them; an input row has a head with what the sum of its products, with all that is added to a q by then, exceeds that of the signed
-/// products, negated. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
+/// What the quantised policies share. Weights are unsigned bytes, q + offset, and inputs signed ones, as most instructions want them;
+/// an input row has a head with minus what that offset (less what a step takes off) adds to its sum, so that the integer sum is that
+/// of the signed products. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
 struct ByteDot : ByteWords {
   using Value = std::int8_t;
   using WeightWord = std::uint32_t;
@@ -24,6 +24,10 @@ struct ByteDot : ByteWords {
   template <int Rows>
   [[gnu::noinline]] static void add_up(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second,
                                        std::int32_t* sums) {
+#if defined(JANUSFLOW_AMX)
+    if (words >= panel_chunk && ByteTiles::allowed())
+      return multiply_on_tiles<ByteTiles, Rows>(words, input, first, second, sums, false);
+#endif
     IntegerBatch sum[held<Rows>][2];
 #pragma GCC unroll 16
     for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);

@@ -13,8 +13,8 @@ namespace janusflow::simd {
 inline constexpr Index panel_columns = 16;
 static_assert(panel_columns % width == 0);
 
-/// Words of a row that lie together in an input panel, which is [words / panel_chunk][rows][panel_chunk]: a row is packed a cache line
-/// at a time, and what one step reads of all rows still lies close together.
+/// Words of a row that lie together in an input panel, which is [words / panel_chunk][rows][panel_chunk]: a row is packed a
+/// cache line at a time, and what one step reads of all rows still lies close together.
 inline constexpr Index panel_chunk = 16;
 /// From word k of a panel's row to the one `step` further, a multiple of which k is, without a branch.
 template <int Rows, Index step = 1>
@@ -38,9 +38,9 @@ struct RowSums {
 };
 
 #if defined(__aarch64__)
-/// Sums as Arm's matrix instructions have them, in blocks of two columns by two rows, {c0 r0, c0 r1, c1 r0, c1 r1}: rows 2p and 2p + 1
-/// of four columns are the blocks of the first and of the last two columns. They take two words of the depth at a time. Behind an odd
-/// number of rows comes one of zeros.
+/// Sums as Arm's matrix instructions have them, in blocks of two columns by two rows, {c0 r0, c0 r1, c1 r0, c1 r1}: in place of
+/// rows 2p and 2p + 1 of four columns are the blocks of the first and of the last two columns. They take two words of the depth
+/// at a time. Behind an odd number of rows comes one of zeros.
 struct BlockSums {
   static constexpr Index words_at_once = 2;
   template <int Rows>
@@ -57,8 +57,9 @@ struct BlockSums {
 
   /// sum = instruction(sum, columns, rows) for all rows and the columns of two weight vectors, one or two words deep.
   template <int Rows, std::size_t Depth, class Sum, class Instruction>
-  [[gnu::always_inline]] static void multiply(Sum (&sums)[held<Rows>][2], const std::uint32_t* input, const WordBatch (&first)[Depth],
-                                              const WordBatch (&second)[Depth], Instruction instruction) {
+  [[gnu::always_inline]] static void multiply(Sum (&sums)[held<Rows>][2], const std::uint32_t* input,
+                                              const WordBatch (&first)[Depth], const WordBatch (&second)[Depth],
+                                              Instruction instruction) {
     const uint32x4x2_t columns[2] = {vzipq_u32(first[0], last(first)), vzipq_u32(second[0], last(second))};
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r += 2) {
@@ -99,8 +100,9 @@ struct BlockSums {
 
 /// sums[r][j] += sum_k input[r][k] . weight_j[k], k in [0, words), by a policy's steps; the sums are rows before and after.
 template <class Dot, int Rows, class Sum>
-[[gnu::always_inline]] inline void add_products(Sum (&sums)[Dot::template held<Rows>][2], Index words, const typename Dot::InputWord* input,
-                                                const typename Dot::WeightWord* first, const typename Dot::WeightWord* second) {
+[[gnu::always_inline]] inline void add_products(Sum (&sums)[Dot::template held<Rows>][2], Index words,
+                                                const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
+                                                const typename Dot::WeightWord* second) {
   using Weights = xsimd::batch<typename Dot::WeightWord>;
   constexpr Index at_once = Dot::words_at_once, next = at_once * panel_columns;
   Dot::from_rows(sums);
@@ -114,7 +116,8 @@ template <class Dot, int Rows, class Sum>
     Dot::template step<Rows>(sums, input, w0, w1);
   }
   if constexpr (at_once > 1)
-    if (k < words) Dot::template step<Rows>(sums, input, {Weights::load_aligned(first)}, {Weights::load_aligned(second)});
+    if (k < words)
+      Dot::template step<Rows>(sums, input, {Weights::load_aligned(first)}, {Weights::load_aligned(second)});
   Dot::to_rows(sums);
 }
 

@@ -1,0 +1,179 @@
+// AMX's products, on a stand-in for its registers that does what the manual says its instructions do.
+#include "janusflow/simd/amx_tiles.hpp"
+
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "janusflow/core/bfloat16.hpp"
+
+using namespace janusflow;
+
+namespace {
+
+using simd::TileShapes;
+constexpr Index chunk = simd::panel_chunk, columns = simd::panel_columns;
+
+/// Eight tiles of 16 rows of 16 words (Intel SDM, volume 2: LDTILECFG, TILELOADD, TILESTORED).
+struct StandIn {
+  static inline TileShapes shapes;
+  static inline std::uint32_t tiles[8][16][16];
+  static inline bool configured = false;
+
+  static void configure(const TileShapes& wanted) {
+    static_assert(sizeof(TileShapes) == 64);
+    shapes = wanted;
+    configured = true;
+    std::memset(tiles, 0, sizeof(tiles));
+    for (int t = 0; t < 8; ++t) REQUIRE((shapes.rows[t] <= 16 && shapes.row_bytes[t] <= 64 && (shapes.rows[t] == 0) == (shapes.row_bytes[t] == 0)));
+  }
+  static void release() { configured = false; }
+  template <int T>
+  static void load(const std::uint32_t* from, Index stride) {
+    REQUIRE((configured && shapes.rows[T] > 0));
+    std::memset(tiles[T], 0, sizeof(tiles[T]));
+    for (int r = 0; r < shapes.rows[T]; ++r) std::memcpy(tiles[T][r], from + r * stride / 4, shapes.row_bytes[T]);
+  }
+  template <int T>
+  static void store(std::uint32_t* to, Index stride) {
+    REQUIRE(configured);
+    for (int r = 0; r < shapes.rows[T]; ++r) std::memcpy(to + r * stride / 4, tiles[T][r], shapes.row_bytes[T]);
+  }
+  static void require_fit(int sums, int left, int right) {
+    REQUIRE((configured && shapes.rows[sums] == shapes.rows[left] && shapes.row_bytes[sums] == shapes.row_bytes[right] &&
+             shapes.row_bytes[left] == 4 * shapes.rows[right]));
+  }
+};
+
+std::int64_t dot(std::uint32_t signed_bytes, std::uint32_t bytes) {
+  std::int64_t sum = 0;
+  for (int i = 0; i < 32; i += 8) sum += static_cast<std::int8_t>(signed_bytes >> i & 255) * static_cast<std::int32_t>(bytes >> i & 255);
+  return sum;
+}
+
+/// TDPBSUD.
+struct Bytes : StandIn {
+  template <int Sums, int Left, int Right>
+  static void multiply() {
+    require_fit(Sums, Left, Right);
+    for (int m = 0; m < shapes.rows[Sums]; ++m)
+      for (int k = 0; k < shapes.rows[Right]; ++k)
+        for (int n = 0; n < shapes.row_bytes[Sums] / 4; ++n) tiles[Sums][m][n] += static_cast<std::uint32_t>(dot(tiles[Left][m][k], tiles[Right][k][n]));
+  }
+};
+
+float lower(std::uint32_t word) { return std::bit_cast<float>(word << 16); }
+float upper(std::uint32_t word) { return std::bit_cast<float>(word & 0xffff0000u); }
+
+/// TDPBF16PS.
+struct BFloat16s : StandIn {
+  template <int Sums, int Left, int Right>
+  static void multiply() {
+    require_fit(Sums, Left, Right);
+    for (int m = 0; m < shapes.rows[Sums]; ++m)
+      for (int n = 0; n < shapes.row_bytes[Sums] / 4; ++n) {
+        float even = 0, odd = 0;
+        for (int k = 0; k < shapes.rows[Right]; ++k) {
+          even = std::fma(lower(tiles[Left][m][k]), lower(tiles[Right][k][n]), even);
+          odd = std::fma(upper(tiles[Left][m][k]), upper(tiles[Right][k][n]), odd);
+        }
+        tiles[Sums][m][n] = std::bit_cast<std::uint32_t>(std::bit_cast<float>(tiles[Sums][m][n]) + (even + odd));
+      }
+  }
+};
+
+/// A panel of `Rows` input rows and two of weights, `words` words deep, and what multiply_on_tiles makes of them.
+template <int Rows>
+struct Panels {
+  Index words;
+  std::vector<std::uint32_t> input, first, second, sums;
+
+  template <class Word>
+  Panels(Index depth, Word word)
+      : words(depth), input(fill((words + chunk - 1) / chunk * chunk * Rows, word)), first(fill(words * columns, word)),
+        second(fill(words * columns, word)), sums(Rows * 2 * columns, 0x7fc07fc0u) {}  // NaN, to be written over
+
+  template <class Word>
+  static std::vector<std::uint32_t> fill(Index count, Word& word) {
+    std::vector<std::uint32_t> list(static_cast<std::size_t>(count));
+    for (auto& w : list) w = word();
+    return list;
+  }
+  std::uint32_t row_word(Index r, Index k) const { return input[static_cast<std::size_t>((k / chunk * Rows + r) * chunk + k % chunk)]; }
+  std::uint32_t column_word(Index n, Index k) const { return (n < columns ? first : second)[static_cast<std::size_t>(k * columns + n % columns)]; }
+  std::uint32_t sum(Index r, Index n) const { return sums[static_cast<std::size_t>(r * 2 * columns + n)]; }
+
+  template <class Unit>
+  void multiply() {
+    simd::multiply_on_tiles<Unit, Rows>(words, input.data(), first.data(), second.data(), sums.data(), false);
+    CHECK(!Unit::configured);
+  }
+};
+
+/// check(panels) for several numbers of rows and depths around a chunk's.
+template <class Word, class Check>
+void for_sizes(Word word, Check check) {
+  for (const Index words : {1, 2, 15, 16, 17, 32, 47})
+    [&]<int... Rows>(std::integer_sequence<int, Rows...>) { (check(Panels<Rows>(words, word)), ...); }(std::integer_sequence<int, 1, 2, 13, 14>());
+}
+
+}  // namespace
+
+TEST_CASE("amx: bytes give the integer sums") {
+  std::mt19937 random(1);
+  for_sizes([&] { return static_cast<std::uint32_t>(random()); }, []<int Rows>(Panels<Rows> panels) {
+    panels.template multiply<Bytes>();
+    for (Index r = 0; r < Rows; ++r)
+      for (Index n = 0; n < 2 * columns; ++n) {
+        std::int64_t expected = 0;
+        for (Index k = 0; k < panels.words; ++k) expected += dot(panels.row_word(r, k), panels.column_word(n, k));
+        REQUIRE(static_cast<std::int32_t>(panels.sum(r, n)) == expected);
+      }
+  });
+}
+
+TEST_CASE("amx: bfloat16 is within the bound of its sums, and a row's result its own") {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  const auto word = [&] { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; };
+  for_sizes(word, []<int Rows>(Panels<Rows> panels) {
+    panels.template multiply<BFloat16s>();
+    for (Index r = 0; r < Rows; ++r) {
+      Panels<1> alone(panels.words, [] { return 0u; });
+      for (Index k = 0; k < panels.words; ++k) alone.input[static_cast<std::size_t>(k)] = panels.row_word(r, k);
+      alone.first = panels.first;
+      alone.second = panels.second;
+      alone.template multiply<BFloat16s>();
+      for (Index n = 0; n < 2 * columns; ++n) {
+        double expected = 0, size = 0;
+        for (Index k = 0; k < panels.words; ++k)
+          for (const auto half : {lower, upper}) {
+            const double product = double{half(panels.row_word(r, k))} * half(panels.column_word(n, k));
+            expected += product;
+            size += std::abs(product);
+          }
+        REQUIRE(std::abs(double{std::bit_cast<float>(panels.sum(r, n))} - expected) <= static_cast<double>(2 * panels.words) * 0x1p-24 * size);
+        REQUIRE(alone.sum(0, n) == panels.sum(r, n));
+      }
+    }
+  });
+}
+
+TEST_CASE("amx: sums go on where a piece of the depth ended") {
+  constexpr int rows = 5;
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  Panels<rows> panels(3 * chunk + 2, [&] { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; });
+  panels.multiply<BFloat16s>();
+  const auto whole = panels.sums;
+  const Index piece = 2 * chunk;
+  simd::multiply_on_tiles<BFloat16s, rows>(piece, panels.input.data(), panels.first.data(), panels.second.data(), panels.sums.data(), false);
+  simd::multiply_on_tiles<BFloat16s, rows>(panels.words - piece, panels.input.data() + piece * rows, panels.first.data() + piece * columns,
+                                           panels.second.data() + piece * columns, panels.sums.data(), true);
+  CHECK(panels.sums == whole);
+}
