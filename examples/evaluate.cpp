@@ -95,7 +95,7 @@ void print_table(const Json& result, const Json& reference) {
   std::printf("%-22s %*s %*s\n", "", width, "training", width, "held out");
   print_row("pictures, top 1", result, reference, "/picture/*/top1", 100, "%.1f %%");
   print_row("pictures, top 5", result, reference, "/picture/*/top5", 100, "%.1f %%");
-  for (const auto& [type, share] : result["answer"].begin()->items())
+  for (const auto& [type, share] : result["answer"]["train"].items())
     print_row("answers, " + type, result, reference, "/answer/*/" + type + "/accuracy", 100, "%.1f %%");
   print_row("autoencoder, PSNR", result, reference, "/autoencoder_psnr/*", 1, "%.2f dB");
   if (!reference.is_null()) std::printf("In brackets: the training recipe's own figures.\n");
