@@ -89,7 +89,7 @@ struct Result {
   Work kind = Work::flop;
   double peak_memory = 0;  // of the part, weights included
 
-  double of_peak(const Peaks& peaks) const { return work / seconds / (kind == Work::bytes ? peaks.read : peaks.flops.at(precision)); }
+  double of_peak(const Peaks& peaks) const { return work / seconds / (kind == Work::bytes ? peaks.read : peaks.flops.at(precision == "q4" ? "int8" : precision)); }
 };
 
 /// Lets peak_memory() begin again from what the process holds now (Linux).
@@ -262,7 +262,7 @@ int main(int argc, char** argv) try {
   Settings settings;
   CLI::App app{"Measures JanusFlow's parts on random weights made in memory."};
   app.add_option("--config", settings.config, "sizes")->check(CLI::IsMember({"1.3b", "emoji"}))->capture_default_str();
-  app.add_option("--precision", settings.precisions, "f32, bf16, int8, or several")->check(CLI::IsMember({"f32", "bf16", "int8"}))->delimiter(',')->capture_default_str();
+  app.add_option("--precision", settings.precisions, "f32, bf16, int8, q4, or several")->check(CLI::IsMember({"f32", "bf16", "int8", "q4"}))->delimiter(',')->capture_default_str();
   app.add_option("--only", settings.parts, "parts to measure; unless given all but the whole picture and load, which writes a checkpoint")
       ->check(CLI::IsMember(part_names))
       ->delimiter(',');
@@ -281,7 +281,8 @@ int main(int argc, char** argv) try {
   for (const std::string& precision : settings.precisions)
     std::ranges::move(precision == "f32"    ? run<Float32>(settings, peaks)
                       : precision == "bf16" ? run<BFloat16>(settings, peaks)
-                                            : run<Int8>(settings, peaks),
+                      : precision == "int8" ? run<Int8>(settings, peaks)
+                                            : run<Int4>(settings, peaks),
                       std::back_inserter(results));
   if (settings.output == "json") {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
