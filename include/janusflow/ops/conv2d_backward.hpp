@@ -1,6 +1,9 @@
 // The backward of conv2d and upsample_conv2d: products again, on patches gathered a block at a time.
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "janusflow/ops/conv2d.hpp"
 #include "janusflow/ops/linear_backward.hpp"
 #include "janusflow/ops/pixel_shuffle.hpp"
@@ -91,7 +94,8 @@ auto conv2d_backward_input(const Shape<4>& shape, const W& filter, ConvGeometry 
   return dx;
 }
 
-/// dweight [out, in, kernel, kernel] of y = conv2d(x, weight, bias, geometry), summed over all output pixels in their order.
+/// dweight [out, in, kernel, kernel] of y = conv2d(x, weight, bias, geometry), summed over the output pixels in an order that
+/// the shapes alone decide.
 template <TensorLike X, TensorLike Dy>
 auto conv2d_backward_weight(const X& input, Index kernel, ConvGeometry geometry, const Dy& gradient) {
   using T = typename X::value_type;
@@ -108,17 +112,30 @@ auto conv2d_backward_weight(const X& input, Index kernel, ConvGeometry geometry,
     }
   };
   if constexpr (detail::vectorised<T>) {
-    Tensor<T, 2> patches(Shape{std::min(dy.rows(), detail::outer_rows), taps * in});
-    Index start = 0;
-    detail::outer_product(
-        detail::as_rows(dy), taps * in,
-        [&](Index begin, Index end) {
-          start = begin;
-          parallel_chunks(end - begin, 16, [&](Index first, Index last) {
-            for (Index m = first; m < last; ++m) patch(begin + m, patches.data() + m * taps * in);
-          });
-        },
-        [&](Index m) { return patches.data() + (m - start) * taps * in; }, [&](Index n) { return rows.data() + n * taps * in; });
+    // Where there are many pixels and few channels, runs of pixels are summed apart, each by one thread and out of its cache, and then
+    // added in their order: the shapes alone say how many.
+    const Index runs = rows.size() <= (Index{1} << 17) ? std::clamp<Index>(dy.rows() / 1024, 1, 16) : 1;
+    const Index each = (dy.rows() + runs - 1) / runs;
+    const Index at_once = runs == 1 ? detail::outer_rows : std::clamp<Index>((Index{1} << 16) / (taps * in), 32, detail::outer_rows);
+    std::vector<Tensor<T, 2>> sums(static_cast<std::size_t>(runs));
+    parallel_for(runs, [&](Index run) {
+      const Index first_row = run * each, last_row = std::min(dy.rows(), first_row + each);
+      Tensor<T, 2>& sum = sums[static_cast<std::size_t>(run)];
+      sum = Tensor<T, 2>(rows.shape());
+      Tensor<T, 2> patches(Shape{std::min(each, at_once), taps * in});
+      Index start = 0;
+      detail::outer_product(
+          detail::as_rows(dy).slice(first_row, last_row), taps * in,
+          [&](Index begin, Index end) {
+            start = begin;
+            parallel_chunks(end - begin, 16, [&](Index first, Index last) {
+              for (Index m = first; m < last; ++m) patch(first_row + begin + m, patches.data() + m * taps * in);
+            });
+          },
+          [&](Index m) { return patches.data() + (m - start) * taps * in; }, [&](Index n) { return sum.data() + n * taps * in; }, at_once);
+    });
+    rows = std::move(sums.front());
+    for (std::size_t run = 1; run < sums.size(); ++run) rows += sums[run].view();
   } else {
     std::fill(rows.begin(), rows.end(), T(0));
     Tensor<T, 1> seen(Shape{taps * in});

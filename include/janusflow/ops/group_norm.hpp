@@ -141,6 +141,74 @@ auto group_norm_silu(const X& x, VectorLike<X> weight, VectorLike<X> bias, Index
   return detail::group_norm("group_norm_silu", x, weight, bias, groups, eps, detail::SiluOf{});
 }
 
+namespace detail {
+
+/// group_norm_backward of floats, of two passes over memory: sums over a few pixels in float, joined in double and in order, then dx.
+inline NormGradients<float, 4> group_norm_backward_passes(TensorView<const float, 4> x, TensorView<const float, 1> weight, Index groups,
+                                                          float eps, TensorView<const float, 4> dy) {
+  using simd::Batch;
+  const Index batch = x.shape[0], channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / groups;
+  const std::vector<Moments> moments = group_moments(x, groups);
+  // Of each picture's channels: mean and scale, then what dx = dy factor - (x - mean) slope - level needs beside.
+  Tensor<float, 3> of(Shape{batch, Index{5}, channels});
+  for (Index b = 0; b < batch; ++b)
+    for (Index c = 0; c < channels; ++c) {
+      const Moments& m = moments[static_cast<std::size_t>(b * groups + c / size)];
+      of(b, 0, c) = static_cast<float>(m.mean);
+      of(b, 1, c) = static_cast<float>(1 / std::sqrt(m.squares / m.count + static_cast<double>(eps)));
+    }
+  const Index grain = std::clamp<Index>(4096 / std::max<Index>(1, channels), 1, 32), chunks = (pixels + grain - 1) / grain;
+  Tensor<float, 3> sums(Shape{batch * chunks, Index{2}, channels});  // of dy xhat, and of dy
+  parallel_for(batch * chunks, [&](Index piece) {
+    const Index b = piece / chunks, begin = piece % chunks * grain, count = std::min(grain, pixels - begin);
+    const float *from = x.row(b * pixels + begin), *d = dy.row(b * pixels + begin), *mean = &of(b, 0, 0), *scale = &of(b, 1, 0);
+    const auto along = [&](Index c, Batch v, Batch g) {
+      const Index lanes = std::min(simd::width, channels - c);
+      return g * ((v - simd::load(mean + c, lanes)) * simd::load(scale + c, lanes));
+    };
+    simd::column_sums(count, channels, x.row_stride, &sums(piece, 0, 0), along, from, d);
+    simd::column_sums(count, channels, x.row_stride, &sums(piece, 1, 0), [](Index, Batch g) { return g; }, d);
+  });
+  NormGradients<float, 4> result{Tensor<float, 4>(x.shape), Tensor<float, 1>(Shape{channels}), Tensor<float, 1>(Shape{channels})};
+  std::vector<double> dweight(static_cast<std::size_t>(channels)), dbias(dweight.size());
+  for (Index b = 0; b < batch; ++b)
+    for (Index g = 0; g < groups; ++g) {
+      double along = 0, level = 0;
+      for (Index c = g * size; c < (g + 1) * size; ++c) {
+        double a = 0, l = 0;
+        for (Index piece = b * chunks; piece < (b + 1) * chunks; ++piece)
+          a += static_cast<double>(sums(piece, 0, c)), l += static_cast<double>(sums(piece, 1, c));
+        dweight[static_cast<std::size_t>(c)] += a;
+        dbias[static_cast<std::size_t>(c)] += l;
+        along += static_cast<double>(weight.data[c]) * a;
+        level += static_cast<double>(weight.data[c]) * l;
+      }
+      const double count = static_cast<double>(size * pixels);
+      for (Index c = g * size; c < (g + 1) * size; ++c) {
+        const double scale = static_cast<double>(of(b, 1, c));
+        of(b, 2, c) = static_cast<float>(scale * static_cast<double>(weight.data[c]));
+        of(b, 3, c) = static_cast<float>(scale * scale * along / count);
+        of(b, 4, c) = static_cast<float>(scale * level / count);
+      }
+    }
+  for (Index c = 0; c < channels; ++c) {
+    result.dweight.data()[c] = static_cast<float>(dweight[static_cast<std::size_t>(c)]);
+    result.dbias.data()[c] = static_cast<float>(dbias[static_cast<std::size_t>(c)]);
+  }
+  for_rows(x.rows(), channels, [&](Index begin, Index end) {
+    for (Index p = begin; p < end; ++p) {
+      const float* per = &of(p / pixels, 0, 0);
+      simd::map(
+          channels, result.dx.data() + p * channels,
+          [](Batch d, Batch v, Batch mean, Batch factor, Batch slope, Batch level) { return d * factor - (v - mean) * slope - level; },
+          dy.row(p), x.row(p), per, per + 2 * channels, per + 3 * channels, per + 4 * channels);
+    }
+  });
+  return result;
+}
+
+}  // namespace detail
+
 /// {dx, dweight, dbias} of y = group_norm(x, weight, bias, groups, eps). Per group, with g = dy weight and n numbers:
 /// dx = scale (g - mean(g) - xhat mean(g xhat)); dweight = sum dy xhat; dbias = sum dy.
 template <TensorLike X, TensorLike Dy>
@@ -153,6 +221,8 @@ auto group_norm_backward(const X& input, VectorLike<X> weight, Index groups, typ
   detail::require_same("group_norm_backward", x.shape, dy.shape);
   require(groups >= 1 && channels % groups == 0, "group_norm_backward: the channels of x ", x.shape,
           " are not a multiple of ", groups, " groups");
+  if constexpr (detail::vectorised<T>)
+    if (x.size() > 0 && x.row_stride == dy.row_stride) return detail::group_norm_backward_passes(x, weight, groups, eps, dy);
   NormGradients<T, 4> result{Tensor<T, 4>(x.shape), {}, {}};
   Tensor<T, 2> dweights(Shape{x.shape[0], channels}), dbiases(Shape{x.shape[0], channels});
   parallel_for(x.shape[0] * groups, [&](Index piece) {

@@ -66,15 +66,15 @@ void multiply_rows(TensorView<const float, 2> x, const PackedMatrix<simd::Float3
 /// Rows that are summed over at a time in a product of a transpose: what a tile reads of them stays in the second-level cache.
 inline constexpr Index outer_rows = 2048;
 
-/// place(n)[c] = sum over m of dy [M, N](m, n) x(m)[c], c in [0, columns), in the order of m by blocks of outer_rows. Before a block's
+/// place(n)[c] = sum over m of dy [M, N](m, n) x(m)[c], c in [0, columns), in the order of m by blocks of `at_once`. Before a block's
 /// rows of x are read, prepare(begin, end) is called.
 template <class Prepare, class Row, class Place>
-void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepare, Row&& x, Place&& place) {
+void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepare, Row&& x, Place&& place, Index at_once = outer_rows) {
   const Index rows = dy.shape[0], outputs = dy.shape[1];
   if (rows == 0)
     for (Index n = 0; n < outputs; ++n) std::fill_n(place(n), columns, 0.0f);
-  for (Index begin = 0; begin < rows; begin += outer_rows) {
-    const Index depth = std::min(rows - begin, outer_rows);
+  for (Index begin = 0; begin < rows; begin += at_once) {
+    const Index depth = std::min(rows - begin, at_once);
     prepare(begin, begin + depth);
     PackedMatrix<simd::Float32Dot> right(columns, depth);
     right.pack_columns([&](Index m) { return x(begin + m); });
