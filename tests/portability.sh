@@ -1,6 +1,7 @@
 #!/bin/sh
 # portability.sh [compiler/architecture...]: the suite on every instruction set that this machine can run or emulate, by default
-#   g++/x86-64 g++/x86-64-v3 g++/x86-64-v4 g++/native, the same with clang++, and qemu-aarch64/armv8-a
+#   g++/x86-64 g++/x86-64-v3 g++/x86-64-v4 g++/native, the same with clang++, and
+#   qemu-aarch64/armv8-a qemu-aarch64/armv8.2-a+dotprod qemu-aarch64/armv8.6-a
 # A level that the processor lacks is left out, and said to be.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,7 +10,7 @@ if [ $# -eq 0 ]; then
   for compiler in g++ clang++; do
     for level in x86-64 x86-64-v3 x86-64-v4 native; do set -- "$@" $compiler/$level; done
   done
-  set -- "$@" qemu-aarch64/armv8-a
+  for level in armv8-a armv8.2-a+dotprod armv8.6-a; do set -- "$@" qemu-aarch64/$level; done
 fi
 sh examples/packages.sh portability
 
@@ -31,7 +32,7 @@ fetch_arm64() {
 mkdir -p build/portability
 results=
 for run in "$@"; do
-  compiler=${run%/*} level=${run#*/} build=build/portability/$(echo "$run" | tr / _)
+  compiler=${run%/*} level=${run#*/} build=build/portability/$(echo "$run" | tr /+ __)
   set -- -DJANUSFLOW_ARCH="$level" -DJANUSFLOW_BUILD_BENCH=OFF
   emulator=
   if [ "$compiler" = qemu-aarch64 ]; then
