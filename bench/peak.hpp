@@ -22,6 +22,50 @@ inline void opaque(simd::Batch& x) {
   x = simd::Batch(value);
 }
 
+/// Products and sums of a lane in the policy's own instruction. Where there is none, a product is as many float32 products: the peak
+/// is the same. (AMX's tiles are not counted: shares of this peak exceed 1 with them.)
+template <class Dot>
+constexpr Index products_at_once() {
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
+  return Dot::quantised ? 4 : Dot::depth;
+#elif defined(__ARM_FEATURE_MATMUL_INT8) || defined(__ARM_FEATURE_DOTPROD)
+  if (Dot::quantised) return 4 * simd::ByteWords::words_at_once;
+#endif
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  if (!Dot::quantised && Dot::depth == 2) return 4;
+#endif
+  return 1;
+}
+
+/// That instruction, on the bits of whatever a and b hold.
+template <class Dot>
+simd::Batch multiply(simd::Batch acc, simd::Batch a, simd::Batch b) {
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
+  if constexpr (Dot::quantised)
+    return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(acc), _mm512_castps_si512(a), _mm512_castps_si512(b)));
+  else if constexpr (Dot::depth == 2)
+    return _mm512_dpbf16_ps(acc, std::bit_cast<__m512bh>(static_cast<__m512>(a)), std::bit_cast<__m512bh>(static_cast<__m512>(b)));
+  else
+#elif defined(__aarch64__)
+  [[maybe_unused]] const uint32x4_t x = vreinterpretq_u32_f32(a), y = vreinterpretq_u32_f32(b);
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+  if constexpr (Dot::quantised)
+    return vreinterpretq_f32_s32(vusmmlaq_s32(vreinterpretq_s32_f32(acc), vreinterpretq_u8_u32(x), vreinterpretq_s8_u32(y)));
+  else
+#elif defined(__ARM_FEATURE_DOTPROD)
+  if constexpr (Dot::quantised)
+    return vreinterpretq_f32_s32(vdotq_s32(vreinterpretq_s32_f32(acc), vreinterpretq_s8_u32(x), vreinterpretq_s8_u32(y)));
+  else
+#endif
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  if constexpr (!Dot::quantised && Dot::depth == 2)
+    return vbfmmlaq_f32(acc, vreinterpretq_bf16_u32(x), vreinterpretq_bf16_u32(y));
+  else
+#endif
+#endif
+    return simd::multiply_add(a, b, acc);
+}
+
 /// FLOP/s of all threads together in a loop of register-only multiply-adds of the policy (2 for each product and sum).
 template <class Dot>
 double peak_flops() {
@@ -37,28 +81,13 @@ double peak_flops() {
       opaque(b);
       for (Index i = 0; i < iterations; ++i) {
 #pragma GCC unroll 32
-        for (int c = 0; c < chains; ++c) {
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
-          if constexpr (Dot::quantised)
-            acc[c] = _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(acc[c]), _mm512_castps_si512(a), _mm512_castps_si512(b)));
-          else if constexpr (Dot::depth == 2)
-            acc[c] = _mm512_dpbf16_ps(acc[c], std::bit_cast<__m512bh>(static_cast<__m512>(a)),
-                                      std::bit_cast<__m512bh>(static_cast<__m512>(b)));
-          else
-#endif
-            acc[c] = simd::multiply_add(a, b, acc[c]);
-        }
+        for (int c = 0; c < chains; ++c) acc[c] = multiply<Dot>(acc[c], a, b);
 #pragma GCC unroll 32
         for (int c = 0; c < chains; ++c) opaque(acc[c]);
       }
     });
-    // Without an instruction for it, a product is as many float32 products: the peak is the same.
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
-    constexpr Index depth = Dot::depth;
-#else
-    constexpr Index depth = 1;
-#endif
-    best = std::max(best, 2.0 * static_cast<double>(num_threads() * iterations * chains * simd::width * depth) / watch.seconds());
+    const Index products = num_threads() * iterations * chains * simd::width * products_at_once<Dot>();
+    best = std::max(best, 2.0 * static_cast<double>(products) / watch.seconds());
   }
   return best;
 }
