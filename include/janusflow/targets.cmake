@@ -2,7 +2,8 @@
 #   janusflow::core       with Eigen, xsimd and OpenMP: enough for the headers of core, simd, flow, ops, nn and autodiff
 #   janusflow::janusflow  with nlohmann_json, PCRE2 (8 bit) and stb too: everything
 #   janusflow::instances  the same, but with the pipelines compiled once, into a library of the project that links it
-# JANUSFLOW_ARCH (such as x86-64-v3) or else JANUSFLOW_NATIVE=ON chooses the instruction set of all that link them.
+# JANUSFLOW_ARCH (such as x86-64-v3) or else JANUSFLOW_NATIVE=ON chooses the instruction set of all that link them; with neither, a
+# program may carry several and choose when it starts (janusflow_dispatch in dispatch.cmake).
 include_guard()
 
 # Makes janusflow::<name> of a package known by a header and perhaps a library; adds the name to `missing` when it is not there.
@@ -54,6 +55,7 @@ function(janusflow_define component include_dir)
   if(TARGET janusflow::${component})
     return()
   endif()
+  include("${include_dir}/janusflow/dispatch.cmake")
   add_library(janusflow::${component} INTERFACE IMPORTED GLOBAL)
   if(component STREQUAL janusflow)
     janusflow_define(core "${include_dir}")

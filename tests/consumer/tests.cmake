@@ -24,6 +24,27 @@ add_consumer(add_subdirectory_core ${source} -DHOW=add_subdirectory "-DJANUSFLOW
              -DJANUSFLOW_CORE_ONLY=ON ${no_json} RUN consumer)
 add_consumer(fetch_content ${source} -DHOW=fetch_content "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}" RUN consumer)
 
+# One program of three levels, run as it is and where the processor is said to be a lesser one: it prints how many floats a vector has.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND CMAKE_SYSTEM_NAME STREQUAL Linux)
+  add_consumer(dispatch "${CMAKE_CURRENT_SOURCE_DIR}/dispatch" "-DCMAKE_PREFIX_PATH=${prefix}" RUN dispatched)
+  set_tests_properties(consumer_dispatch PROPERTIES FIXTURES_SETUP dispatched)
+  find_program(QEMU_X86_64 qemu-x86_64)
+  mark_as_advanced(QEMU_X86_64)
+  if(QEMU_X86_64)
+    foreach(lesser "qemu64:4" "max:8") # SSE alone; AVX2, for qemu knows no AVX-512
+      string(REPLACE ":" ";" lesser ${lesser})
+      list(GET lesser 0 processor)
+      list(GET lesser 1 floats)
+      add_test(NAME dispatch_${processor}
+               COMMAND "${QEMU_X86_64}" -cpu ${processor} "${CMAKE_CURRENT_BINARY_DIR}/consumer_dispatch/dispatched")
+      set_tests_properties(dispatch_${processor} PROPERTIES LABELS package FIXTURES_REQUIRED dispatched
+                                                            PASS_REGULAR_EXPRESSION "^${floats}\n$")
+    endforeach()
+  else()
+    message(STATUS "janusflow: the dispatch among instruction sets is tested on this processor only: qemu-x86_64 was not found")
+  endif()
+endif()
+
 set(emoji "${PROJECT_SOURCE_DIR}/examples/models/emoji")
 if(EXISTS "${emoji}/config.json")
   add_consumer(embed "${PROJECT_SOURCE_DIR}/examples/embed" "-DCMAKE_PREFIX_PATH=${prefix}"
