@@ -189,7 +189,10 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   for (Index r = 0; r < rows; ++r) {
     const float norm = softmax.sum[r] > 0 ? 1.0f / softmax.sum[r] : 0.0f;
     float* to = out(begin + r);
-    for (Index d = 0; d < dim; ++d) to[d] = sums[(d / piece * rows + r) * piece + d % piece] * norm;
+    for (Index column = 0; column < dim; column += piece) {
+      const float* from = sums + column * rows + r * piece;
+      for (Index d = 0; d < std::min(piece, dim - column); ++d) to[column + d] = from[d] * norm;
+    }
   }
 }
 
