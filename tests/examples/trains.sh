@@ -95,7 +95,7 @@ END
 done
 kill_until_done killed_autoencoder whole_autoencoder model/config.json model/diffusion_pytorch_model.safetensors checkpoints/step-000000020.safetensors
 kill_until_done killed_siglip whole_siglip model/model.safetensors model/siglip.safetensors checkpoints/step-000000020.safetensors
-succeed autoencode --vae whole_autoencoder/model -i rgb.png -o out/again.png
+succeed autoencode --crop --vae whole_autoencoder/model -i rgb.png -o out/again.png
 sed 's/"model": "tiny"/"model": "whole_siglip\/model", "vae": "whole_autoencoder\/model", "from_scratch": ["*", "!vision_und_enc_model.*"]/
      s/"output": "undisturbed"/"output": "started"/; s/"steps": 20/"steps": 1/g' undisturbed.json >started.json
 succeed train started.json
