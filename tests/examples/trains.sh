@@ -39,14 +39,21 @@ config undisturbed
 config killed
 
 succeed train undisturbed.json --check
-succeed train undisturbed.json
+# whole CONFIG: an undisturbed run; `took` receives its seconds.
+whole() {
+  begin=$(date +%s.%N)
+  succeed train "$1.json"
+  took=$(echo "$begin $(date +%s.%N)" | awk '{ print $2 - $1 }')
+}
+whole undisturbed
 [ -s undisturbed/curves.png ] || fail "no curves.png"
 [ "$(wc -l <undisturbed/log.csv)" = 41 ] || fail "the log has $(wc -l <undisturbed/log.csv) lines"
 [ "$(ls undisturbed/checkpoints | wc -l)" = 3 ] || fail "checkpoints: $(ls undisturbed/checkpoints)"
 succeed text_to_image -m undisturbed/model -p a --steps 2 -o out/a.png
 succeed image_to_text -m undisturbed/model -i rgb.png -q 'c?' --max-new-tokens 4
 
-# kill_until_done OUTPUT LIKE FILE...: runs OUTPUT.json, killed at ${KILLS:-3} moments that nobody chose; then to its end: these files are LIKE's.
+# kill_until_done OUTPUT LIKE FILE...: runs OUTPUT.json, killed at ${KILLS:-3} moments that nobody chose, within the time that the whole
+# run `took`; then to its end: these files are LIKE's. A run that comes to its end before so many kills is followed by a new one.
 kill_until_done() {
   output=$1
   like=$2
@@ -59,12 +66,12 @@ kill_until_done() {
     ls $output/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
     ${EMULATOR:-} "$programs/train" $output.json $resume >stdout 2>stderr &
     process=$!
-    sleep "$(awk -v seed=$tries 'BEGIN { srand(seed * 7919); print 0.1 + rand() * '${KILL_WITHIN:-1.5}' }')"
+    sleep "$(awk -v seed=$tries 'BEGIN { srand(seed * 7919); print rand() * '"$took"' }')"
     if kill -9 $process 2>/dev/null; then kills=$((kills + 1)); fi
     wait $process 2>/dev/null
     checks=$((checks + 1))
     [ -s stderr ] && fail "killed run: $(cat stderr)"
-    [ -e $output/model/config.json ] && break
+    [ $kills -lt ${KILLS:-3} ] && [ -e $output/model/config.json ] && rm -rf $output
   done
   resume=
   ls $output/checkpoints/*.safetensors >/dev/null 2>&1 && resume=--resume
@@ -73,7 +80,8 @@ kill_until_done() {
     checks=$((checks + 1))
     cmp "$like/$file" "$output/$file" || fail "$output/$file differs after $kills kills"
   done
-  checks=$((checks + 1))
+  checks=$((checks + 2))
+  [ $kills -gt 0 ] || fail "$output was never killed"
   ls $output/checkpoints | grep -q tmp && fail "left behind: $(ls $output/checkpoints)"
   echo "$output: $kills kills"
 }
@@ -91,9 +99,12 @@ for kind in autoencoder siglip; do
 END
   done
   succeed train whole_$kind.json --check
-  succeed train whole_$kind.json
+  whole whole_$kind
+  eval took_$kind=$took
 done
+took=$took_autoencoder
 kill_until_done killed_autoencoder whole_autoencoder model/config.json model/diffusion_pytorch_model.safetensors checkpoints/step-000000020.safetensors
+took=$took_siglip
 kill_until_done killed_siglip whole_siglip model/model.safetensors model/siglip.safetensors checkpoints/step-000000020.safetensors
 succeed autoencode --crop --vae whole_autoencoder/model -i rgb.png -o out/again.png
 sed 's/"model": "tiny"/"model": "whole_siglip\/model", "vae": "whole_autoencoder\/model", "from_scratch": ["*", "!vision_und_enc_model.*"]/
