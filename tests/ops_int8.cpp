@@ -53,7 +53,7 @@ TEST_CASE("int8: largest values of either sign neither saturate nor wrap") {
     CHECK(y(m, n) == doctest::Approx(static_cast<double>(sign) * exact).epsilon(4 * testing::eps32));
 }
 
-TEST_CASE("int8: zero rows stay zero, a row's result is its own") {
+TEST_CASE("int8: zero rows stay zero, a row's result is its own, on any number of threads") {
   auto x = random_tensor<float>(Shape{Index{20}, Index{77}}, 3);
   const auto w = random_tensor<float>(Shape{Index{35}, Index{77}}, 4);
   std::fill_n(x.data() + 5 * 77, 77, 0.0f);
@@ -65,6 +65,7 @@ TEST_CASE("int8: zero rows stay zero, a row's result is its own") {
     const auto alone = linear(view.slice(m, m + 1), matrix);
     CHECK(std::equal(alone.begin(), alone.end(), y.data() + m * 35));
   }
+  testing::check_threads([&] { return linear(x, matrix); });
 }
 
 TEST_CASE("int8: the error against exact products is that of rounding both factors to 8 bits") {
