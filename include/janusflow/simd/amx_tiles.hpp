@@ -1,8 +1,6 @@
 // Products on AMX's tile registers, 16 rows of 64 bytes each: the very blocks in which packed words lie in memory.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 
 #include "janusflow/simd/panels.hpp"
