@@ -230,6 +230,9 @@ TEST_CASE("float gradients follow the double ones and do not depend on the threa
         jf::layer_norm_backward(wx, wide_weight, 1e-6, wdy));
   check([&] { return jf::group_norm_backward(x, weight, 4, 1e-6f, dy); },
         jf::group_norm_backward(wx, wide_weight, 4, 1e-6, wdy));
+  const auto bias = random_tensor<float>(Shape{Index{24}}, 18);
+  check([&] { return jf::group_norm_silu_backward(x, weight, bias, 4, 1e-6f, dy.clone()); },
+        jf::group_norm_silu_backward(wx, wide_weight, cast<double>(bias), 4, 1e-6, wdy.clone()));
   check([&] { return jf::global_response_norm_backward(x, weight, dy); },
         jf::global_response_norm_backward(wx, wide_weight, wdy));
 }

@@ -37,35 +37,28 @@ Var<T, R> layer_norm(const Var<T, R>& x, const Var<T, 1>& weight, const Var<T, 1
       x, weight, bias);
 }
 
-namespace detail {
-
-template <class T>
-void group_norm_gradients(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps,
-                          const Tensor<T, 4>& dy) {
-  auto gradients = group_norm_backward(x.value(), weight.value(), groups, T(eps), dy);
-  x.accumulate(std::move(gradients.dx));
-  weight.accumulate(std::move(gradients.dweight));
-  bias.accumulate(std::move(gradients.dbias));
-}
-
-}  // namespace detail
-
 template <class T>
 Var<T, 4> group_norm(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps) {
   return detail::result_of(
       "group_norm", group_norm(x.value(), weight.value(), bias.value(), groups, T(eps)),
-      [x, weight, bias, groups, eps](Tensor<T, 4> dy) { detail::group_norm_gradients(x, weight, bias, groups, eps, dy); }, x, weight, bias);
+      [x, weight, bias, groups, eps](Tensor<T, 4> dy) {
+        auto gradients = group_norm_backward(x.value(), weight.value(), groups, T(eps), dy);
+        x.accumulate(std::move(gradients.dx));
+        weight.accumulate(std::move(gradients.dweight));
+        bias.accumulate(std::move(gradients.dbias));
+      },
+      x, weight, bias);
 }
 
-/// The normalised picture is computed again on the way back rather than kept.
 template <class T>
 Var<T, 4> group_norm_silu(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps) {
   return detail::result_of(
       "group_norm_silu", group_norm_silu(x.value(), weight.value(), bias.value(), groups, T(eps)),
       [x, weight, bias, groups, eps](Tensor<T, 4> dy) {
-        const auto h = group_norm(x.value(), weight.value(), bias.value(), groups, T(eps));
-        detail::map_into(dy.view(), [](auto v, auto d) { return d * detail::SiluSlope{}(v); }, h.view(), std::as_const(dy).view());
-        detail::group_norm_gradients(x, weight, bias, groups, eps, dy);
+        auto gradients = group_norm_silu_backward(x.value(), weight.value(), bias.value(), groups, T(eps), std::move(dy));
+        x.accumulate(std::move(gradients.dx));
+        weight.accumulate(std::move(gradients.dweight));
+        bias.accumulate(std::move(gradients.dbias));
       },
       x, weight, bias);
 }

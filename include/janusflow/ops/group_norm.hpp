@@ -1,7 +1,9 @@
 // Group normalisation of channels-last pictures, alone or with the SiLU that follows it, with its backward.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "janusflow/ops/elementwise.hpp"
@@ -144,8 +146,10 @@ auto group_norm_silu(const X& x, VectorLike<X> weight, VectorLike<X> bias, Index
 namespace detail {
 
 /// group_norm_backward of floats, of two passes over memory: sums over a few pixels in float, joined in double and in order, then dx.
-inline NormGradients<float, 4> group_norm_backward_passes(TensorView<const float, 4> x, TensorView<const float, 1> weight, Index groups,
-                                                          float eps, TensorView<const float, 4> dy) {
+/// `before(row, mean, scale)` may change a row of dy when its turn comes: mean and scale are the channels', xhat = (x - mean) scale.
+template <class Before>
+NormGradients<float, 4> group_norm_backward_passes(TensorView<const float, 4> x, TensorView<const float, 1> weight, Index groups, float eps,
+                                                   TensorView<const float, 4> dy, Before&& before) {
   using simd::Batch;
   const Index batch = x.shape[0], channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / groups;
   const std::vector<Moments> moments = group_moments(x, groups);
@@ -162,6 +166,7 @@ inline NormGradients<float, 4> group_norm_backward_passes(TensorView<const float
   parallel_for(batch * chunks, [&](Index piece) {
     const Index b = piece / chunks, begin = piece % chunks * grain, count = std::min(grain, pixels - begin);
     const float *from = x.row(b * pixels + begin), *d = dy.row(b * pixels + begin), *mean = &of(b, 0, 0), *scale = &of(b, 1, 0);
+    for (Index p = begin; p < begin + count; ++p) before(b * pixels + p, mean, scale);
     const auto along = [&](Index c, Batch v, Batch g) {
       const Index lanes = std::min(simd::width, channels - c);
       return g * ((v - simd::load(mean + c, lanes)) * simd::load(scale + c, lanes));
@@ -222,7 +227,7 @@ auto group_norm_backward(const X& input, VectorLike<X> weight, Index groups, typ
   require(groups >= 1 && channels % groups == 0, "group_norm_backward: the channels of x ", x.shape,
           " are not a multiple of ", groups, " groups");
   if constexpr (detail::vectorised<T>)
-    if (x.size() > 0 && x.row_stride == dy.row_stride) return detail::group_norm_backward_passes(x, weight, groups, eps, dy);
+    if (x.size() > 0 && x.row_stride == dy.row_stride) return detail::group_norm_backward_passes(x, weight, groups, eps, dy, [](Index, const float*, const float*) {});
   NormGradients<T, 4> result{Tensor<T, 4>(x.shape), {}, {}};
   Tensor<T, 2> dweights(Shape{x.shape[0], channels}), dbiases(Shape{x.shape[0], channels});
   parallel_for(x.shape[0] * groups, [&](Index piece) {
@@ -264,6 +269,28 @@ auto group_norm_backward(const X& input, VectorLike<X> weight, Index groups, typ
   result.dweight = detail::sum_of_rows(dweights);
   result.dbias = detail::sum_of_rows(dbiases);
   return result;
+}
+
+/// {dx, dweight, dbias} of y = group_norm_silu(x, weight, bias, groups, eps); dy is used up. The normalised picture is worked out again.
+template <TensorLike X, class T>
+NormGradients<T, 4> group_norm_silu_backward(const X& input, VectorLike<X> weight, VectorLike<X> bias, Index groups, T eps, Tensor<T, 4> dy) {
+  const TensorView<const T, 4> x = input.view();
+  detail::require_same("group_norm_silu_backward", x.shape, dy.shape());
+  const auto slope = [](auto h, auto d) { return d * detail::SiluSlope{}(h); };
+  if constexpr (detail::vectorised<T>)
+    if (x.size() > 0 && x.contiguous() && groups >= 1 && x.shape[3] % groups == 0 && weight.size() == x.shape[3] && bias.size() == x.shape[3]) {
+      const auto through_silu = [&](Index row, const float* mean, const float* scale) {
+        const auto change = [&](simd::Batch d, simd::Batch v, simd::Batch m, simd::Batch s, simd::Batch w, simd::Batch b) {
+          return slope(simd::multiply_add((v - m) * s, w, b), d);
+        };
+        float* const to = dy.data() + row * x.shape[3];
+        simd::map(x.shape[3], to, change, to, x.row(row), mean, scale, weight.data, bias.data);
+      };
+      return detail::group_norm_backward_passes(x, weight, groups, eps, std::as_const(dy).view(), through_silu);
+    }
+  const auto h = group_norm(x, weight, bias, groups, eps);
+  detail::map_into(dy.view(), slope, h.view(), std::as_const(dy).view());
+  return group_norm_backward(x, weight, groups, eps, dy);
 }
 
 }  // namespace janusflow

@@ -98,6 +98,11 @@ class PackedMatrix {
         const Index count = std::min<Index>(Dot::depth, in_ - k);
         const float* from[Dot::depth];
         for (Index d = 0; d < count; ++d) from[d] = column(k + d) + first;
+        if constexpr (std::is_same_v<Word, float>)
+          if (columns == simd::panel_columns) {  // a size that the compiler knows
+            to = std::copy_n(from[0], simd::panel_columns, to);
+            continue;
+          }
         for (Index j = 0; j < simd::panel_columns; ++j, ++to) {
           float values[Dot::depth] = {};
           if (j < columns)
