@@ -91,12 +91,16 @@ TEST_CASE("autoencoder: a run that is stopped and goes on ends where an undistur
 }
 
 TEST_CASE("autoencoder: it learns, and what it publishes is an autoencoder with latents of unit deviation") {
-  AutoencoderTrainer trainer(read(config("learns", 60)));
+  AutoencoderTrainer trainer(read(config("learns", 100)));
   REQUIRE(trainer.run());
   const auto& rows = trainer.log().rows();
   CHECK(trainer.log().header() == "step,stage,learning_rate,loss,l1,l2,multi_scale,kl,gradient_norm,samples,samples_per_second");
-  CHECK(rows.back().samples == 360);
-  for (const std::size_t loss : {0u, 1u, 2u}) CHECK(rows.back().losses[loss] < 0.7 * rows.front().losses[loss]);
+  CHECK(rows.back().samples == 600);
+  for (const std::size_t loss : {0u, 1u, 2u}) {
+    double last = 0;  // on average of ten steps: one alone is as hard as its pictures' noise
+    for (std::size_t i = rows.size() - 10; i < rows.size(); ++i) last += rows[i].losses[loss] / 10;
+    CHECK(last < 0.7 * rows.front().losses[loss]);
+  }
   const auto directory = tiny().folder() / "learns/model";
   trainer.publish(directory);
   const auto files = AutoencoderFiles::open(directory);
