@@ -276,9 +276,11 @@ template <TensorLike X, class T>
 NormGradients<T, 4> group_norm_silu_backward(const X& input, VectorLike<X> weight, VectorLike<X> bias, Index groups, T eps, Tensor<T, 4> dy) {
   const TensorView<const T, 4> x = input.view();
   detail::require_same("group_norm_silu_backward", x.shape, dy.shape());
+  detail::require_vector("group_norm_silu_backward", x.shape, "weight", weight.shape);
+  detail::require_vector("group_norm_silu_backward", x.shape, "bias", bias.shape);
   const auto slope = [](auto h, auto d) { return d * detail::SiluSlope{}(h); };
   if constexpr (detail::vectorised<T>)
-    if (x.size() > 0 && x.contiguous() && groups >= 1 && x.shape[3] % groups == 0 && weight.size() == x.shape[3] && bias.size() == x.shape[3]) {
+    if (x.size() > 0 && x.contiguous() && groups >= 1 && x.shape[3] % groups == 0) {
       const auto through_silu = [&](Index row, const float* mean, const float* scale) {
         const auto change = [&](simd::Batch d, simd::Batch v, simd::Batch m, simd::Batch s, simd::Batch w, simd::Batch b) {
           return slope(simd::multiply_add((v - m) * s, w, b), d);

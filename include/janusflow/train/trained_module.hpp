@@ -21,7 +21,8 @@ namespace janusflow {
 inline void draw_weights(const std::string& key, std::span<const Index> shape, std::span<float> numbers, std::uint64_t seed) {
   const auto ends = [&](std::string_view end) { return std::string_view(key).ends_with(end); };
   TorchGenerator generator = CounterRandom(seed, "initial weights").generator(content_hash(key));
-  const bool embedding = ends("embed_tokens.weight") || ends("embed_positions.weight") || ends("pos_embed") || ends("latent") || ends("beg_of_und_embed");
+  const bool embedding = ends("embed_tokens.weight") || ends("embed_positions.weight") || ends("pos_embed") || ends("latent") ||
+                         ends("beg_of_und_embed");
   const bool response_norm = key.find("channelwise_norm.") != std::string::npos;
   if (embedding) {
     generator.normal(numbers);

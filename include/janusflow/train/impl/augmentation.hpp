@@ -21,7 +21,8 @@ JANUSFLOW_INLINE AugmentationSettings AugmentationSettings::from_json(const Json
 }
 
 JANUSFLOW_INLINE Json AugmentationSettings::to_json() const {
-  return {{"flip", flip}, {"shift", shift}, {"scale", scale}, {"rotation", rotation}, {"contrast", contrast}, {"brightness", brightness}, {"noise", noise}};
+  return {{"flip", flip},         {"shift", shift},           {"scale", scale}, {"rotation", rotation},
+          {"contrast", contrast}, {"brightness", brightness}, {"noise", noise}};
 }
 
 }  // namespace janusflow

@@ -35,7 +35,8 @@ JANUSFLOW_INLINE std::filesystem::path RunConfig::read_path(const JsonObject& js
 
 JANUSFLOW_INLINE void RunConfig::read(const JsonObject& json, const std::filesystem::path& directory, const Kind& kind) {
   require(training_kind(json) == kind.name, json.name("train"), " is \"", training_kind(json), "\", not \"", kind.name, '"');
-  json.require_known({"train", "model", "manifest", "output", "from_scratch", "recompute", "seed", "optimizer", "muon", "checkpoints", "log", "stages"},
+  json.require_known({"train", "model", "manifest", "output", "from_scratch", "recompute", "seed", "optimizer", "muon", "checkpoints",
+                      "log", "stages"},
                      kind.keys);
   model = read_path(json, "model", directory);
   manifest = read_path(json, "manifest", directory);
