@@ -30,7 +30,7 @@ std::vector<Picture> sample(const AutoencoderTrainingConfig& config) {
   const Manifest manifest(config.manifest);
   const PaintedPictures pictures(manifest, autoencoder.config().sample_size, {}, config.seed);
   std::vector<Picture> sheet;
-  for (const auto& path : pictures.first_pictures(18)) {
+  for (const auto& path : pictures.spread(18)) {
     sheet.push_back(resize_and_crop(read_picture(path).view(), autoencoder.config().sample_size));
     sheet.push_back(autoencoder.decode(autoencoder.encode(std::as_const(sheet.back()).view()).view()));
   }

@@ -75,8 +75,8 @@ class AutoencoderObjective {
     return sums;
   }
 
-  /// An autoencoder that diffusers and every program read. Its scaling_factor brings the latents of the published weights, of the
-  /// manifest's first 10,000 pictures, to a standard deviation of one (arXiv 2112.10752, appendix G).
+  /// An autoencoder that diffusers and every program read. Its scaling_factor brings the latents of the published weights, of a
+  /// thousand pictures of the manifest, to a standard deviation of one (arXiv 2112.10752, appendix G).
   void publish(const std::filesystem::path& directory, const std::vector<TrainedTensor>& tensors, const Optimizer& optimizer, Dtype dtype) const {
     detail::make_directories(directory);
     const auto weights = directory / "diffusion_pytorch_model.safetensors";
@@ -115,7 +115,7 @@ class AutoencoderObjective {
     AutoencoderEncoder<Float32> encoder(sizes_);
     load(encoder, std::make_shared<const Checkpoint>(weights));
     double count = 0, sum = 0, squares = 0;
-    for (const auto& path : pictures_.first_pictures(10'000))
+    for (const auto& path : pictures_.spread(1000))
       for (const float x : encoder(pictures_.square(path)).mean) {
         count += 1;
         sum += static_cast<double>(x);

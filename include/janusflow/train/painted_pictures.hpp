@@ -47,12 +47,13 @@ class PaintedPictures {
     return batch;
   }
 
-  /// The first `count` pictures of the manifest, each once, as they are.
-  std::vector<std::filesystem::path> first_pictures(Index count) const {
+  /// Up to `count` different pictures, taken evenly from the whole manifest.
+  std::vector<std::filesystem::path> spread(Index count) const {
     std::vector<std::filesystem::path> paths;
     std::set<std::filesystem::path> seen;
-    for (Index i = 0; i < manifest_.count(Task::generation) && std::ssize(paths) < count; ++i) {
-      const auto path = manifest_.read(Task::generation, i).pictures.front();
+    const Index lines = manifest_.count(Task::generation), taken = std::min(count, lines);
+    for (Index i = 0; i < taken; ++i) {
+      const auto path = manifest_.read(Task::generation, i * lines / taken).pictures.front();
       if (seen.insert(path).second) paths.push_back(path);
     }
     return paths;
