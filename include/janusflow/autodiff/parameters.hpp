@@ -19,7 +19,7 @@ class Parameter : public Var<T, R> {
  public:
   Parameter() = default;
   explicit Parameter(Shape<R> shape, T value = 0)
-      : Var<T, R>(Tensor<T, R>(shape, value), std::make_shared<detail::GradientSlot<T>>(detail::GradientSlot<T>{shape.size()})) {}
+      : Var<T, R>(Tensor<T, R>(shape, value), std::make_shared<detail::GradientSlot<T>>(detail::GradientSlot<T>{shape.size(), true})) {}
   Parameter(Parameter&&) noexcept = default;
   Parameter& operator=(Parameter&&) noexcept = default;
 

@@ -114,8 +114,10 @@ Var<T, 2> concat_rows(std::span<const Var<T, 2>> parts) {
   for (const auto& part : parts)
     for (Index r = 0; r < part.shape()[0]; ++r, to += channels) std::copy_n(part.value().row(r), channels, to);
   const auto* first = &parts.front();
-  for (const auto& part : parts)
+  for (const auto& part : parts) {
     if (part.needs_gradient()) first = &part;
+    detail::note_use(part);
+  }
   return detail::result_of(
       "concat_rows", std::move(y),
       [list = std::vector<Var<T, 2>>(parts.begin(), parts.end())](Tensor<T, 2> dy) {

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -35,6 +38,11 @@ class Tape {
   /// Where the times of all operations are added up, by name; null: nowhere. What lies between two operations counts for the second.
   std::map<std::string, OperationTimes>* times = nullptr;
 
+  /// Called on the way back after each operation, with those parameters (Var::gradient_id) whose gradients have now all that this tape
+  /// adds to them: an operation is the last to add to what it was the first to use. Each is named once. To be set before
+  /// anything is recorded.
+  std::function<void(std::span<const void* const>)> after_operation;
+
   /// The innermost tape of this thread, or null.
   static Tape*& current() {
     thread_local Tape* tape = nullptr;
@@ -62,7 +70,15 @@ class Tape {
       const Stopwatch watch;
       step->run();  // and is gone, with what it kept
       if (times) (*times)[step->op].backward += watch.seconds();
+      if (after_operation) after_operation(step->first_used);
     }
+    used_.clear();
+  }
+
+  /// Notes that the operation that is to be recorded next uses a variable.
+  template <class T, int R>
+  void note_use(const Var<T, R>& x) {
+    if (follows() && x.is_leaf()) note_use(x.gradient_id());
   }
 
   /// Keeps `backward`, called with the gradient of the numbers of `slot` when all of it is known, unless there is none. `op` names the
@@ -91,11 +107,20 @@ class Tape {
   };
 
  protected:
-  bool keeps_ = true;
+  /// One that keeps nothing, and notes what would be used where the outer tape does.
+  struct Forgetful {};
+  explicit Tape(Forgetful) : keeps_(false), follows_(current() && current()->follows()), outer_(current()) { current() = this; }
+
+  /// What is recorded next, on the outer tape, uses all that was used here.
+  void hand_over_uses() {
+    if (outer_)
+      for (const void* parameter : first_used_) outer_->note_use(parameter);
+  }
 
  private:
   struct Step {
     const char* op = nullptr;
+    std::vector<const void*> first_used;  // parameters that no operation before it uses
 
     virtual ~Step() = default;
     virtual void run() = 0;
@@ -133,8 +158,15 @@ class Tape {
     }
   };
 
+  /// Whether somebody wants to know when gradients are final.
+  bool follows() const { return after_operation || follows_; }
+  void note_use(const void* parameter) {
+    if (used_.insert(parameter).second) first_used_.push_back(parameter);
+  }
+
   void keep(const char* op, std::unique_ptr<Step> step) {
     step->op = op;
+    step->first_used = std::exchange(first_used_, {});
     steps_.push_back(std::move(step));
     if (!times) return;
     OperationTimes& sum = (*times)[op];
@@ -143,9 +175,12 @@ class Tape {
     since_last_ = Stopwatch();
   }
 
+  bool keeps_ = true, follows_ = false;
   Tape* outer_;
   Stopwatch since_last_;
   std::vector<std::unique_ptr<Step>> steps_;
+  std::unordered_set<const void*> used_;
+  std::vector<const void*> first_used_;  // by the operation that comes next
 };
 
 namespace detail {
@@ -156,12 +191,18 @@ bool records(const In&... inputs) {
   return Tape::current() && (... || inputs.needs_gradient());
 }
 
+template <class... In>
+void note_use(const In&... inputs) {
+  if (Tape* tape = Tape::current()) (tape->note_use(inputs), ...);
+}
+
 /// The result of an operation on `inputs`: its value and, where a tape records it, `backward(Tensor dy)`, which adds to the gradients
 /// of those inputs that need one.
 template <class T, int R, class Backward, class... In>
 Var<T, R> result_of(const char* op, Tensor<T, R> value, Backward backward, const In&... inputs) {
   if (!records(inputs...)) return Var<T, R>(std::move(value));
   auto slot = std::make_shared<GradientSlot<T>>(GradientSlot<T>{value.size()});
+  note_use(inputs...);
   Tape::current()->record(op, slot, value.shape(), std::move(backward));
   return {std::move(value), std::move(slot)};
 }
@@ -178,13 +219,16 @@ std::array<Var<T, R>, N> results_of(const char* op, std::array<Tensor<T, R>, N> 
     if (recorded) slots[i] = std::make_shared<GradientSlot<T>>(GradientSlot<T>{values[i].size()});
     results[i] = Var<T, R>(std::move(values[i]), slots[i]);
   }
-  if (recorded) Tape::current()->record(op, slots, shapes, std::move(backward));
+  if (!recorded) return results;
+  note_use(inputs...);
+  Tape::current()->record(op, slots, shapes, std::move(backward));
   return results;
 }
 
-/// A tape that finds out what would be recorded and keeps nothing of it.
+/// A tape that finds out what would be recorded, and which parameters it would use, and keeps nothing of it.
 struct ForgetfulTape : Tape {
-  ForgetfulTape() { keeps_ = false; }
+  ForgetfulTape() : Tape(Forgetful{}) {}
+  using Tape::hand_over_uses;
 };
 
 }  // namespace detail
@@ -196,7 +240,9 @@ auto checkpoint(Block block, const Var<T, R>&... x) {
   if (!Tape::current()) return block(x...);
   auto y = [&] {
     detail::ForgetfulTape forgetful;
-    return block(x...);
+    auto result = block(x...);
+    forgetful.hand_over_uses();
+    return result;
   }();
   if (!y.needs_gradient()) return y;
   return detail::result_of(

@@ -15,6 +15,7 @@ namespace detail {
 template <class T>
 struct GradientSlot {
   Index size = 0;
+  bool leaf = false;  // a parameter's, which no operation computes
   bool wanted = true;
   Tensor<T, 1> sum = {};  // empty: nothing was added yet
 };
@@ -60,6 +61,10 @@ class Var {
   }
   /// Whether anything before it, or itself, trains.
   bool needs_gradient() const { return slot_ && slot_->wanted; }
+  /// Whether it is a parameter that trains, or a view of one.
+  bool is_leaf() const { return needs_gradient() && slot_->leaf; }
+  /// What its gradient is known by: the same for all handles and views; null for a constant.
+  const void* gradient_id() const { return slot_.get(); }
   /// What was summed up so far; null data where nothing was.
   TensorView<const T, R> gradient() const {
     if (!slot_ || slot_->sum.empty()) return {};
