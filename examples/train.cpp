@@ -1,6 +1,9 @@
 // Trains a model, an autoencoder or SigLIP's tower by a config file: stages, checkpoints to go on from, a directory that programs read.
+#include <optional>
+
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/ranks.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
 #include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
@@ -81,27 +84,38 @@ class Reporter {
   Index first_ = -1;
 };
 
+/// Of several ranks the first one speaks.
 template <Objective O>
-void train(Program& program, const Options& options) {
-  const auto config = read_run_config<typename O::Config>(options.config);
+void train(Program& program, const Options& options, Communicator& communicator) {
+  const bool speaks = communicator.rank() == 0;
   Reporter reporter;
-  Trainer<O>* running = nullptr;
+  std::optional<Trainer<O>> opened;
   TrainerObserver observer;
-  observer.preparing = [&](const std::string& what, double fraction) { return reporter.preparing(what, fraction); };
-  observer.step = [&](const StepReport& report) { return reporter.step(report); };
-  observer.samples = [&](const StepReport& report) { reporter.samples(*running, report); };
-  Trainer<O> trainer(config, observer);
-  running = &trainer;
-  if (options.check) {
-    trainer.check_samples();
-    reporter.clear();
-    if (!program.json()) std::cout << options.config << ": model, stages and samples fit together\n";
-    return;
-  }
-  if (options.resume || options.publish) {
-    require(trainer.resume(), config.output.string(), " holds no checkpoint to go on from");
+  if (speaks) {
+    observer.preparing = [&](const std::string& what, double fraction) { return reporter.preparing(what, fraction); };
+    observer.step = [&](const StepReport& report) { return reporter.step(report); };
+    observer.samples = [&](const StepReport& report) { reporter.samples(*opened, report); };
   } else {
-    require(!trainer.latest_checkpoint(), config.output.string(), " holds a run already: go on with it by --resume, or name another output");
+    observer.preparing = [](const std::string&, double) { return !InterruptGuard::requested(); };
+    observer.step = [](const StepReport&) { return !InterruptGuard::requested(); };
+  }
+  together(communicator, [&] {
+    opened.emplace(read_run_config<typename O::Config>(options.config), observer, communicator);
+    const auto output = opened->config().output.string();
+    if (options.check) {
+      if (speaks) opened->check_samples();
+    } else if (options.resume || options.publish) {
+      require(opened->resume(), output, " holds no checkpoint to go on from");
+    } else {
+      require(!opened->latest_checkpoint(), output, " holds a run already: go on with it by --resume, or name another output");
+    }
+  });
+  Trainer<O>& trainer = *opened;
+  const bool prints = speaks && !program.json();
+  if (options.check) {
+    reporter.clear();
+    if (prints) std::cout << options.config << ": model, stages and samples fit together\n";
+    return;
   }
   bool finished = true;
   if (!options.publish) finished = trainer.run(options.stage);
@@ -109,20 +123,24 @@ void train(Program& program, const Options& options) {
   const Index steps = trainer.progress().total_steps;
   program.report.update({{"steps", steps}, {"all_steps", trainer.all_steps()}, {"finished", trainer.finished()}});
   if (!finished) {
-    std::cerr << "train: saved after step " << steps << " of " << trainer.all_steps() << "; --resume goes on from there\n";
+    if (speaks) std::cerr << "train: saved after step " << steps << " of " << trainer.all_steps() << "; --resume goes on from there\n";
     throw Interrupted();
   }
-  trainer.publish(config.output / "model");
-  if (!program.json()) std::cout << (config.output / "model").string() << ": the average of the weights after step " << steps << " of " << trainer.all_steps() << '\n';
+  const auto model = trainer.config().output / "model";
+  together(communicator, [&] { trainer.publish(model); });
+  if (prints) std::cout << model.string() << ": the average of the weights after step " << steps << " of " << trainer.all_steps() << '\n';
 }
 
-void train(Program& program, const Options& options) {
-  require(program.precision() == "auto" || program.precision() == "f32", "training is done in f32, not ", program.precision());
-  const Json json = read_json_file(options.config);
-  const std::string kind = training_kind(JsonObject(json, options.config));
-  if (kind == "autoencoder") train<AutoencoderObjective<>>(program, options);
-  else if (kind == "siglip") train<SiglipObjective<>>(program, options);
-  else train<JanusFlowObjective<>>(program, options);
+void train(Program& program, const Options& options, Communicator& communicator) {
+  std::string kind;
+  together(communicator, [&] {
+    require(program.precision() == "auto" || program.precision() == "f32", "training is done in f32, not ", program.precision());
+    const Json json = read_json_file(options.config);
+    kind = training_kind(JsonObject(json, options.config));
+  });
+  if (kind == "autoencoder") train<AutoencoderObjective<>>(program, options, communicator);
+  else if (kind == "siglip") train<SiglipObjective<>>(program, options, communicator);
+  else train<JanusFlowObjective<>>(program, options, communicator);
 }
 
 }  // namespace
@@ -135,5 +153,7 @@ int main(int argc, char** argv) {
   program.option("--stage", options.stage, "NAME", "train this stage alone, the next of the config's; all that are left unless given");
   program.cli.add_flag("--check", options.check, "only check that config, model and samples fit together");
   program.cli.add_flag("--publish", options.publish, "only write the newest checkpoint as a model");
-  return program.run(argc, argv, [&] { train(program, options); });
+  return program.run(argc, argv, [&] {
+    with_ranks(program, [&](Communicator& communicator) { train(program, options, communicator); });
+  });
 }

@@ -58,6 +58,8 @@ class Program {
   }
 
   bool json() const { return json_; }
+  /// From now on this process says nothing: another speaks for it.
+  void mute() { muted_ = true; }
   const std::string& precision() const { return precision_; }
   /// Seconds since the program began.
   double seconds() const { return watch_.seconds(); }
@@ -79,7 +81,7 @@ class Program {
       set_num_threads(threads_);
       if (json_) report["settings"] = settings();
       body();
-      if (json_) print_report();
+      if (json_ && !muted_) print_report();
       std::cout.flush();
       require(std::cout.good(), "cannot write to standard output");
       return 0;
@@ -108,7 +110,7 @@ class Program {
   int say(std::string sentence, int status) const {
     for (char& c : sentence)
       if (c == '\n') c = ' ';
-    std::cerr << name_ << ": " << sentence << '\n';
+    if (!muted_) std::cerr << name_ << ": " << sentence << '\n';
     return status;
   }
 
@@ -145,7 +147,7 @@ class Program {
   Stopwatch watch_;
   int threads_ = physical_cores();
   std::string precision_ = "auto";
-  bool json_ = false;
+  bool json_ = false, muted_ = false;
 };
 
 }  // namespace examples

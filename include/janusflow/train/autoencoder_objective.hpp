@@ -40,8 +40,9 @@ class AutoencoderObjective {
   using Config = AutoencoderTrainingConfig;
   static constexpr std::array<const char*, 4> loss_names{"l1", "l2", "multi_scale", "kl"};
 
-  AutoencoderObjective(const Config& config, const Manifest& manifest)
+  AutoencoderObjective(const Config& config, const Manifest& manifest, Communicator& communicator)
       : config_(config),
+        communicator_(communicator),
         sizes_(read_config<AutoencoderKLConfig>(config.model / "config.json")),
         model_(sizes_),
         pictures_(manifest, sizes_.sample_size, config.augmentation, config.seed) {
@@ -66,12 +67,15 @@ class AutoencoderObjective {
   bool prepare(const Stage&, const std::vector<TrainedTensor>&, const Preparing&) { return true; }
   void flush() {}
 
-  /// A batch is learned in parts, which together have its gradient.
-  StepLosses learn(const TaskCounts& before, const TaskCounts& after) {
+  /// A batch is learned in parts, which together have its gradient; each rank learns a stretch of it.
+  StepLosses learn(const TaskCounts& before, const TaskCounts& after, const TapeWatch& watch) {
     StepLosses sums(loss_names.size());
-    const Index begin = before[Task::generation], end = after[Task::generation];
-    for (Index first = begin; first < end; first += config_.pictures_at_once)
-      learn(first, std::min(end, first + config_.pictures_at_once), end - begin, sums);
+    const Index all = after[Task::generation] - before[Task::generation];
+    const auto [begin, end] = own_part(communicator_, before[Task::generation], after[Task::generation]);
+    for (Index first = begin; first < end; first += config_.pictures_at_once) {
+      const Index last = std::min(end, first + config_.pictures_at_once);
+      learn(first, last, all, last == end ? watch : TapeWatch(), sums);
+    }
     return sums;
   }
 
@@ -88,7 +92,7 @@ class AutoencoderObjective {
   }
 
  private:
-  void learn(Index first, Index last, Index all, StepLosses& sums) {
+  void learn(Index first, Index last, Index all, const TapeWatch& watch, StepLosses& sums) {
     const AutoencoderLossSettings& weights = config_.losses;
     const double share = static_cast<double>(last - first) / static_cast<double>(all);
     const Tensor<float, 4> pictures = pictures_(first, last).pictures;
@@ -99,6 +103,7 @@ class AutoencoderObjective {
     for (Index i = 0; i < last - first; ++i)
       random.generator(static_cast<std::uint64_t>(first + i)).normal({noise.data() + i * size, static_cast<std::size_t>(size)});
     Tape tape;
+    if (watch) watch(tape);
     tape.checkpoints_blocks = config_.recompute;
     const auto losses = autoencoder_losses(model_, pictures, noise, weights.scales);
     const std::array parts{&losses.l1, &losses.l2, &losses.multi_scale, &losses.kl};
@@ -125,6 +130,7 @@ class AutoencoderObjective {
   }
 
   const Config& config_;
+  const Communicator& communicator_;
   AutoencoderKLConfig sizes_;
   AutoencoderKL<P> model_;
   PaintedPictures pictures_;

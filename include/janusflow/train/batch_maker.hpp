@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "janusflow/train/communicator.hpp"
 #include "janusflow/train/packing.hpp"
 #include "janusflow/train/sample_order.hpp"
 #include "janusflow/train/tokenized_sample.hpp"
@@ -42,11 +43,12 @@ class BatchMaker {
  public:
   /// Throws Error where the model's two kinds of pictures cannot be aligned.
   BatchMaker(const TrainingConfig& config, const Manifest& manifest, const Processor& processor, TrainingPictures<P>& pictures,
-             const TrainingModel<P>& model)
+             const TrainingModel<P>& model, const Communicator& communicator)
       : config_(config),
         manifest_(manifest),
         pictures_(pictures),
         model_(model),
+        communicator_(communicator),
         seen_patches_(model.config.vision_und_enc.num_patches()),
         painted_patches_(pictures.painted_patches()),
         tokenize_(processor, std::min(config.pack_length, model.config.language.max_position_embeddings),
@@ -59,31 +61,31 @@ class BatchMaker {
 
   const SampleTokenizer& tokenizer() const { return tokenize_; }
 
-  /// The batches of the samples after the first `before` of each task, up to the first `after`; `frozen_tower`: features of
-  /// pictures come from the cache. Throws Error for a task of which the manifest has no sample, and for files that have changed.
+  /// The batches of the samples after the first `before` of each task, up to the first `after`, or what of them falls to this rank;
+  /// `frozen_tower`: features of pictures come from the cache. Throws Error for a task of which the manifest has no sample, and for files that have changed.
   std::vector<MicroBatch> operator()(const TaskCounts& before, const TaskCounts& after, bool frozen_tower) {
     std::vector<Drawn> drawn;
     std::vector<Index> lengths;
+    double learned = 0, painted = 0;  // of all ranks
     for (std::size_t task = 0; task < num_tasks; ++task)
       for (Index position = before.values[task]; position < after.values[task]; ++position) {
         drawn.push_back({tokenize_(manifest_.read(static_cast<Task>(task), orders_[task](position))), position});
-        lengths.push_back(drawn.back().tokens.length() + (drawn.back().painted() ? config_.noise_levels * (painted_patches_ + 1) : 0));
+        const Index levels = drawn.back().painted() ? config_.noise_levels : 0;
+        lengths.push_back(drawn.back().tokens.length() + levels * (painted_patches_ + 1));
+        learned += static_cast<double>(drawn.back().tokens.targets());
+        painted += static_cast<double>(levels);
       }
+    const auto own = deal_out(lengths, communicator_.rank(), communicator_.ranks());
+    std::vector<Index> own_lengths;
+    for (const std::size_t i : own) own_lengths.push_back(lengths[i]);
     std::vector<MicroBatch> batches;
-    double learned = 0, painted = 0;
-    for (const PackedSequence& sequence : pack_sequences(lengths, config_.pack_length)) {
+    for (const PackedSequence& sequence : pack_sequences(own_lengths, config_.pack_length)) {
       MicroBatch& micro = batches.emplace_back(MicroBatch{TrainingBatch(seen_patches_, painted_patches_)});
       std::vector<const Drawn*> samples;
-      for (const std::size_t i : sequence.samples) samples.push_back(&drawn[i]);
+      for (const std::size_t i : sequence.samples) samples.push_back(&drawn[own[i]]);
       fill(micro.batch, samples, frozen_tower);
-      micro.ar_share = static_cast<double>(detail::counted(micro.batch.targets()));
-      micro.rf_share = static_cast<double>(micro.batch.painted());
-      learned += micro.ar_share;
-      painted += micro.rf_share;
-    }
-    for (MicroBatch& micro : batches) {
-      micro.ar_share /= std::max(1.0, learned);
-      micro.rf_share /= std::max(1.0, painted);
+      micro.ar_share = static_cast<double>(detail::counted(micro.batch.targets())) / std::max(1.0, learned);
+      micro.rf_share = static_cast<double>(micro.batch.painted()) / std::max(1.0, painted);
     }
     return batches;
   }
@@ -184,6 +186,7 @@ class BatchMaker {
   const Manifest& manifest_;
   TrainingPictures<P>& pictures_;
   const TrainingModel<P>& model_;
+  const Communicator& communicator_;
   Index seen_patches_, painted_patches_;
   SampleTokenizer tokenize_;
   std::vector<SampleOrder> orders_;

@@ -101,7 +101,7 @@ struct ContrastiveModel {
   }
 };
 
-/// The loss of a batch, and the cosines of its pictures and texts [N, N].
+/// The loss of a batch, and the cosines of its pictures and texts [M, N].
 template <class T>
 struct ContrastiveLoss {
   Var<T, 1> loss;
@@ -116,16 +116,16 @@ struct ContrastiveLoss {
   }
 };
 
-/// Algorithm 1 of the paper on pixels [N, S, S, 3], normalised, and N texts; labels [N, N] are 1 where a picture and a text belong
-/// together and -1 elsewhere. Record it under a Tape to train; `texts` must live until the tape has gone back.
+/// Algorithm 1 of the paper on pixels [M, S, S, 3], normalised, and N texts; labels [M, N] are 1 where a picture and a text belong
+/// together and -1 elsewhere. The mean over the pictures: those of a batch may be learned in parts. Record it under a Tape to train; `texts` must live until the tape has gone back.
 template <class T>
 ContrastiveLoss<T> contrastive_loss(const ContrastiveModel<Taped<T>>& model, const Tensor<float, 4>& pixels, const TextBatch& texts,
                                     const Tensor<float, 2>& labels) {
   const Index count = pixels.shape()[0];
-  require(texts.count() == count, "contrastive_loss: ", count, " pictures and ", texts.count(), " texts");
-  const auto pooled = model.pool(model.tower(detail::constant<T>(pixels)));  // [N, 1, C]
+  require(labels.shape() == Shape{count, texts.count()}, "contrastive_loss: labels ", labels.shape(), " for ", count, " pictures and ", texts.count(), " texts");
+  const auto pooled = model.pool(model.tower(detail::constant<T>(pixels)));  // [M, 1, C]
   const auto pictures = l2_normalize(pooled.reshaped(Shape{count, pooled.shape()[2]}));
-  const auto similarities = linear(pictures, l2_normalize(model.text_tower(texts)));  // [N, N]
+  const auto similarities = linear(pictures, l2_normalize(model.text_tower(texts)));  // [M, N]
   return {sigmoid_pair_loss<T>(similarities, model.logit_scale, model.logit_bias, detail::constant<T>(labels)), similarities};
 }
 

@@ -21,9 +21,15 @@ std::uint64_t weights_hash(const Checkpoint& checkpoint, std::string_view prefix
 /// renamed, so that work which was interrupted is kept up to the last part. Other encoders' parts lie beside them untouched.
 class FeatureCache {
  public:
+  /// One of several processes that write into one directory: each takes every `of`th number for its parts.
+  struct Writer {
+    std::size_t number = 0, of = 1;
+  };
+
   /// Opens what is there of this kind (a word, such as "latents"), this encoder and this size; makes the directory where there is
   /// none. Throws Error for a part that is not what its name says.
-  FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size, std::size_t part_bytes = std::size_t{64} << 20);
+  FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size, std::size_t part_bytes = std::size_t{64} << 20,
+               Writer writer = {0, 1});
   FeatureCache(FeatureCache&&) = default;
 
   bool contains(std::uint64_t picture) const { return places_.contains(picture) || pending_places_.contains(picture); }
@@ -34,6 +40,9 @@ class FeatureCache {
 
   /// Brings all rows to the disk.
   void flush();
+
+  /// Takes up the parts that others have written since.
+  void refresh();
 
   /// Writes the row of a picture to `out`, verified. Throws Error when it is damaged, naming the file, or not there.
   void copy(std::uint64_t picture, float* out) const;
@@ -49,6 +58,7 @@ class FeatureCache {
   std::string stem_;
   Index size_;
   std::size_t rows_a_part_;
+  Writer writer_;
   std::vector<SafetensorsFile> parts_;
   std::unordered_map<std::uint64_t, Place> places_;
   std::vector<std::uint64_t> pending_keys_, pending_checks_;

@@ -20,13 +20,15 @@ class JanusFlowObjective {
   using Config = TrainingConfig;
   static constexpr std::array<const char*, 3> loss_names{"ar", "rf", "repa"};
 
-  JanusFlowObjective(const TrainingConfig& config, const Manifest& manifest)
+  JanusFlowObjective(const TrainingConfig& config, const Manifest& manifest, Communicator& communicator)
       : config_(config),
         manifest_(manifest),
+        communicator_(communicator),
         model_(read_config<JanusFlowConfig>(config.model / "config.json"), config.losses.repa_width),
         processor_(Processor::from_directory(config.model, model_.config.vision_und_enc.num_patches())),
-        pictures_(model_.config, ImageProcessorConfig::from_directory(config.model, model_.config.vision_und_enc.image_size), config.vae, config.cache),
-        batches_(config, manifest, processor_, pictures_, model_) {
+        pictures_(model_.config, ImageProcessorConfig::from_directory(config.model, model_.config.vision_und_enc.image_size), config.vae, config.cache,
+                  {static_cast<std::size_t>(communicator.rank()), static_cast<std::size_t>(communicator.ranks())}),
+        batches_(config, manifest, processor_, pictures_, model_, communicator) {
     require(config.losses.repa == 0 || config.losses.repa_layer <= model_.config.language.num_hidden_layers,
             "losses.repa_layer is ", config.losses.repa_layer, ", the language model has ", model_.config.language.num_hidden_layers, " layers");
     start_weights(
@@ -53,18 +55,20 @@ class JanusFlowObjective {
       }
   }
 
-  /// Latents, and features where the tower is frozen, of every picture that the stage may need.
+  /// Latents, and features where the tower is frozen, of every picture that the stage may need; each rank computes its share of them.
   bool prepare(const Stage& stage, const std::vector<TrainedTensor>& tensors, const Preparing& preparing) {
     frozen_tower_ = !tower_trains(tensors);
     if (frozen_tower_) pictures_.freeze_tower(tower_hash(tensors));
     const auto& understanding = model_.janusflow.understanding;
     std::vector<float> latents(static_cast<std::size_t>(pictures_.latent_shape().size()));
     std::vector<float> features(static_cast<std::size_t>(model_.config.vision_und_enc.num_patches() * model_.config.vision_und_enc.width));
+    bool stopped = false;
     for (const Task task : {Task::generation, Task::understanding}) {
       if (!stage.asks_for(task)) continue;
-      for (Index i = 0; i < manifest_.count(task); ++i) {
-        if (!preparing("preparing pictures", static_cast<double>(i) / static_cast<double>(manifest_.count(task)))) return false;
+      for (Index i = 0; i < manifest_.count(task) && !stopped; ++i) {
+        stopped = !preparing("preparing pictures", static_cast<double>(i) / static_cast<double>(manifest_.count(task)));
         for (const auto& path : manifest_.read(task, i).pictures) {
+          if (stopped || !is_own(path)) continue;
           if (task == Task::generation) pictures_.latents(path, latents.data());
           const bool looked_at = frozen_tower_ && (task == Task::understanding || config_.losses.repa > 0);
           if (looked_at) pictures_.features(understanding, path, task == Task::generation ? Framing::crop : Framing::whole, features.data());
@@ -72,12 +76,15 @@ class JanusFlowObjective {
       }
     }
     pictures_.flush();
-    return true;
+    stopped = on_any_rank(communicator_, stopped);
+    pictures_.refresh();
+    return !stopped;
   }
 
-  StepLosses learn(const TaskCounts& before, const TaskCounts& after) {
+  StepLosses learn(const TaskCounts& before, const TaskCounts& after, const TapeWatch& watch) {
     StepLosses sums(loss_names.size());
-    for (const MicroBatch& micro : batches_(before, after, frozen_tower_)) learn(micro, sums);
+    const auto batches = batches_(before, after, frozen_tower_);
+    for (const MicroBatch& micro : batches) learn(micro, &micro == &batches.back() ? watch : TapeWatch(), sums);
     return sums;
   }
 
@@ -89,9 +96,15 @@ class JanusFlowObjective {
   }
 
  private:
-  void learn(const MicroBatch& micro, StepLosses& sums) {
+  /// Whether this rank is the one that computes what frozen encoders make of a picture.
+  bool is_own(const std::filesystem::path& picture) const {
+    return content_hash(picture.string()) % static_cast<std::uint64_t>(communicator_.ranks()) == static_cast<std::uint64_t>(communicator_.rank());
+  }
+
+  void learn(const MicroBatch& micro, const TapeWatch& watch, StepLosses& sums) {
     const LossSettings& weights = config_.losses;
     Tape tape;
+    if (watch) watch(tape);
     tape.checkpoints_blocks = config_.recompute;
     const auto parts = losses(model_.janusflow, weights.repa > 0 ? &model_.repa : nullptr, micro.batch, weights.repa_layer);
     const auto add = [&](std::size_t part, const std::optional<Var<float, 1>>& loss, double share, double weight) {
@@ -107,6 +120,7 @@ class JanusFlowObjective {
 
   const TrainingConfig& config_;
   const Manifest& manifest_;
+  Communicator& communicator_;
   TrainingModel<P> model_;
   Processor processor_;
   TrainingPictures<P> pictures_;

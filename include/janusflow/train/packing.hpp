@@ -37,4 +37,20 @@ inline std::vector<PackedSequence> pack_sequences(std::span<const Index> lengths
   return sequences;
 }
 
+/// Deals samples of these lengths out to ranks, so that each has about as many tokens to learn: the longest first, each to the rank that
+/// has the fewest so far. The samples of `rank`, in order; a function of the lengths and the number of ranks alone.
+inline std::vector<std::size_t> deal_out(std::span<const Index> lengths, int rank, int ranks) {
+  std::vector<std::size_t> order(lengths.size()), own;
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return lengths[a] > lengths[b]; });
+  std::vector<Index> tokens(static_cast<std::size_t>(ranks));
+  for (const std::size_t i : order) {
+    const auto fewest = std::min_element(tokens.begin(), tokens.end());
+    *fewest += lengths[i];
+    if (fewest - tokens.begin() == rank) own.push_back(i);
+  }
+  std::sort(own.begin(), own.end());
+  return own;
+}
+
 }  // namespace janusflow

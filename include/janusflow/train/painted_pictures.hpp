@@ -32,10 +32,15 @@ class PaintedPictures {
         order_(seed, std::string(task_names[static_cast<std::size_t>(Task::generation)]), manifest.weights(Task::generation)),
         changes_(seed, "augmentation") {}
 
-  /// The samples at positions [first, last) of the order. Throws Error naming a picture that cannot be read.
+  /// The samples at positions [first, last) of the order.
+  std::vector<Sample> samples(Index first, Index last) const {
+    std::vector<Sample> list;
+    for (Index position = first; position < last; ++position) list.push_back(manifest_.read(Task::generation, order_(position)));
+    return list;
+  }
+  /// And with their pictures. Throws Error naming a picture that cannot be read.
   PaintedBatch operator()(Index first, Index last) const {
-    PaintedBatch batch;
-    for (Index position = first; position < last; ++position) batch.samples.push_back(manifest_.read(Task::generation, order_(position)));
+    PaintedBatch batch{{}, samples(first, last)};
     const Index count = last - first;
     batch.pictures = Tensor<float, 4>(Shape{count, side_, side_, Index{3}});
     parallel_for(count, [&](Index i) {

@@ -34,8 +34,9 @@ class SiglipObjective {
   using Config = SiglipTrainingConfig;
   static constexpr std::array<const char*, 2> loss_names{"sigmoid", "accuracy"};
 
-  SiglipObjective(const Config& config, const Manifest& manifest)
+  SiglipObjective(const Config& config, const Manifest& manifest, Communicator& communicator)
       : config_(config),
+        communicator_(communicator),
         sizes_(read_config<JanusFlowConfig>(config.model / "config.json")),
         image_processor_(ImageProcessorConfig::from_directory(config.model, sizes_.vision_und_enc.image_size)),
         processor_(Processor::from_directory(config.model, sizes_.vision_und_enc.num_patches())),
@@ -53,26 +54,32 @@ class SiglipObjective {
   bool prepare(const Stage&, const std::vector<TrainedTensor>&, const Preparing&) { return true; }
   void flush() {}
 
-  /// All pairs of a step are learned at once: every picture is compared with every text.
-  StepLosses learn(const TaskCounts& before, const TaskCounts& after) {
-    PaintedBatch batch = pictures_(before[Task::generation], after[Task::generation]);
-    normalise(batch.pictures);
+  /// All pairs of a step are learned at once: every picture is compared with every text. Each rank has a part of the pictures, and reads
+  /// all texts, which cost little beside them.
+  StepLosses learn(const TaskCounts& before, const TaskCounts& after, const TapeWatch& watch) {
+    StepLosses sums(loss_names.size());
+    const Index begin = before[Task::generation], end = after[Task::generation];
+    const auto [first, last] = own_part(communicator_, begin, end);
+    if (first == last) return sums;
+    Tensor<float, 4> pixels = pictures_(first, last).pictures;
+    normalise(pixels);
     TextBatch texts;
     std::vector<std::filesystem::path> pictures;
     std::vector<std::string> prompts;
-    for (const Sample& sample : batch.samples) {
+    for (const Sample& sample : pictures_.samples(begin, end)) {
       texts.add(processor_.tokenizer().encode(' ' + std::string(strip(sample.prompt))), config_.text_length);
       pictures.push_back(sample.pictures.front());
       prompts.push_back(sample.prompt);
     }
-    const auto labels = pair_labels<std::filesystem::path>(pictures, prompts);
+    const Tensor<float, 2> labels(pair_labels<std::filesystem::path>(pictures, prompts).view().slice(first - begin, last - begin));
+    const double share = static_cast<double>(last - first) / static_cast<double>(end - begin);
     Tape tape;
+    if (watch) watch(tape);
     tape.checkpoints_blocks = config_.recompute;
-    const auto result = contrastive_loss(model_, batch.pictures, texts, labels);
-    StepLosses sums(loss_names.size());
-    sums.add(0, static_cast<double>(result.loss.value().data[0]), 1);
-    sums.add(1, result.accuracy(labels), 0);
-    tape.backward(result.loss);
+    const auto result = contrastive_loss(model_, pixels, texts, labels);
+    sums.add(0, share * static_cast<double>(result.loss.value().data[0]), 1);
+    sums.add(1, share * result.accuracy(labels), 0);
+    tape.backward(result.loss, detail::one_number(static_cast<float>(share)));
     return sums;
   }
 
@@ -109,6 +116,7 @@ class SiglipObjective {
   }
 
   const Config& config_;
+  const Communicator& communicator_;
   JanusFlowConfig sizes_;
   ImageProcessorConfig image_processor_;
   Processor processor_;

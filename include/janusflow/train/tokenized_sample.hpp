@@ -1,6 +1,7 @@
 // A sample as ids, and which of them are to be learned.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -15,6 +16,9 @@ namespace janusflow {
 struct LearnedIds {
   std::vector<std::int32_t> ids;
   std::vector<char> learned;
+
+  /// How many tokens predict one that is learned: nothing predicts the first.
+  Index targets() const { return learned.empty() ? 0 : std::count_if(learned.begin() + 1, learned.end(), [](char counts) { return counts != 0; }); }
 
   void append(const std::vector<std::int32_t>& more, bool counts) {
     ids.insert(ids.end(), more.begin(), more.end());
@@ -32,6 +36,11 @@ struct TokenizedSample {
   Index length() const {
     Index sum = std::ssize(trunk.ids);
     for (const LearnedIds& branch : branches) sum += std::ssize(branch.ids);
+    return sum;
+  }
+  Index targets() const {
+    Index sum = trunk.targets();
+    for (const LearnedIds& branch : branches) sum += branch.targets();
     return sum;
   }
 };

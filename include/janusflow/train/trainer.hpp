@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "janusflow/core/stopwatch.hpp"
+#include "janusflow/train/gradient_sum.hpp"
 #include "janusflow/train/janusflow_objective.hpp"
 #include "janusflow/train/objective.hpp"
 #include "janusflow/train/run_lock.hpp"
@@ -31,28 +32,34 @@ struct StepReport {
   double seconds = 0;   // that it took
 };
 
-/// What a Trainer calls. All may be left out.
+/// What a Trainer calls. All may be left out. With several ranks each calls its own, but for the samples, which are rank 0's.
 struct TrainerObserver {
   Preparing preparing;
-  /// After each step. Returns false to stop: the run is saved and can go on later.
+  /// After each step. Returns false, on any rank, to stop: the run is saved and can go on later.
   std::function<bool(const StepReport&)> step;
   /// Every samples_every steps, for a sheet of samples of what has been learned.
   std::function<void(const StepReport&)> samples;
 };
 
-/// Trains. The numbers depend on config, weights and samples, not on the number of threads or on how often the run was stopped.
+/// Trains. The numbers depend on config, weights, samples and the number of ranks, not on the number of threads or on how often the run
+/// was stopped.
+///
+/// With several ranks each learns a part of every step's samples; losses and gradients are summed over the ranks, and everything behind
+/// them is done by each alike, so that the weights are the same bits everywhere: that is checked. Rank 0 alone writes files. What all
+/// ranks find out together is thrown as SharedError, what one alone does as Error: the program has to end the others then.
 template <Objective O = JanusFlowObjective<>>
 class Trainer {
  public:
   using Config = typename O::Config;
 
   /// Opens everything and checks what can be checked at once. Throws Error, in one sentence, for whatever does not fit together.
-  explicit Trainer(Config config, TrainerObserver observer = {})
+  explicit Trainer(Config config, TrainerObserver observer = {}, Communicator& communicator = alone())
       : config_(std::move(config)),
         observer_(std::move(observer)),
+        communicator_(communicator),
         manifest_(config_.manifest),
         names_(O::loss_names.begin(), O::loss_names.end()),
-        objective_(config_, manifest_),
+        objective_(config_, manifest_, communicator_),
         checkpoints_(config_.output / "checkpoints", config_.keep_checkpoints) {
     for (const Stage& stage : config_.stages) {
       for (std::size_t task = 0; task < num_tasks; ++task)
@@ -65,6 +72,7 @@ class Trainer {
     auto settings = config_.to_json();
     settings["model"] = objective_.model_config().to_json();
     settings["manifest"] = hex(manifest_.fingerprint());
+    settings_hash_ = content_hash(settings.dump());
     settings_ = std::make_shared<const Json>(std::move(settings));
   }
   Trainer(const Trainer&) = delete;
@@ -93,10 +101,15 @@ class Trainer {
   /// and tensor, where a number is not finite: the last checkpoint is then what there is to go on from.
   bool run(const std::string& only_stage = {}) {
     const Index last = last_stage(only_stage);
-    const RunLock lock(config_.output);
-    checkpoints_.remove_leftovers();
-    check_samples();
-    log_.emplace(config_.output / "log.csv", names_, progress_.total_steps);
+    std::optional<RunLock> lock;
+    together(communicator_, [&] {
+      if (!writes()) return;
+      lock.emplace(config_.output);
+      checkpoints_.remove_leftovers();
+      check_samples();
+      log_.emplace(config_.output / "log.csv", names_, progress_.total_steps);
+    });
+    require_alike("");
     for (; progress_.stage <= last; ++progress_.stage, progress_.step = 0)
       if (!run_stage(config_.stages[static_cast<std::size_t>(progress_.stage)])) return false;
     save();
@@ -109,19 +122,35 @@ class Trainer {
     objective_.check_samples([this](const std::string& what, double done) { return preparing(what, done); });
   }
 
-  /// Writes the moving average of the weights as a directory that the programs read.
+  /// Writes the moving average of the weights as a directory that the programs read; on rank 0, which nobody waits for.
   void publish(const std::filesystem::path& directory, Dtype dtype = Dtype::bf16) const {
-    objective_.publish(directory, tensors_, *optimizer_, dtype);
+    if (writes()) objective_.publish(directory, tensors_, *optimizer_, dtype);
   }
 
   /// Writes a checkpoint now.
   void save() {
-    objective_.flush();
-    checkpoints_.save(tensors_, *optimizer_, progress_, *settings_);
-    if (log_) write_png(config_.output / "curves.png", log_->curves().view());
+    require_alike("after step " + std::to_string(progress_.total_steps) + ": ");
+    together(communicator_, [&] {
+      objective_.flush();
+      if (!writes()) return;
+      checkpoints_.save(tensors_, *optimizer_, progress_, *settings_);
+      if (log_) write_png(config_.output / "curves.png", log_->curves().view());
+    });
   }
 
  private:
+  static constexpr Index steps_between_checks = 100;  // whether the ranks have the same weights; before every checkpoint too
+
+  bool writes() const { return communicator_.rank() == 0; }
+
+  /// Throws SharedError where a rank trains something else than rank 0 does.
+  void require_alike(const std::string& where) {
+    if (communicator_.ranks() == 1) return;
+    std::uint64_t hash = content_hash(std::to_string(progress_.stage) + ' ' + std::to_string(progress_.step), settings_hash_);
+    for (const TrainedTensor& tensor : tensors_) hash = content_hash(std::as_bytes(tensor.value), hash);
+    require_same(communicator_, hash, where, "other weights or another config");
+  }
+
   std::vector<bool> muon_tensors() const {
     if (config_.muon.empty()) return {};
     std::vector<std::string> names;
@@ -166,35 +195,42 @@ class Trainer {
   bool run_stage(const Stage& stage) {
     if (progress_.step >= stage.schedule.steps) return true;
     tensors_ = enter_stage(objective_.module(), stage, O::stays_frozen);
+    GradientSum gradients(communicator_, training_parameters(objective_.module()));
     const auto told = [this](const std::string& what, double done) { return preparing(what, done); };
     if (!objective_.prepare(stage, tensors_, told)) return save(), false;
     while (progress_.step < stage.schedule.steps) {
       const Stopwatch watch;
-      StepReport report = step(stage);
+      StepReport report = step(stage, gradients);
       report.seconds = watch.seconds();
-      write_log(report);
-      const bool goes_on = !observer_.step || observer_.step(report);
-      if (config_.samples_every > 0 && progress_.total_steps % config_.samples_every == 0 && observer_.samples) observer_.samples(report);
+      if (writes()) write_log(report);
+      const bool goes_on = !on_any_rank(communicator_, observer_.step && !observer_.step(report));
+      if (writes() && config_.samples_every > 0 && progress_.total_steps % config_.samples_every == 0 && observer_.samples) observer_.samples(report);
       if (!goes_on || progress_.total_steps % config_.checkpoint_every == 0 || progress_.step == stage.schedule.steps) save();
+      else if (progress_.total_steps % steps_between_checks == 0) require_alike("after step " + std::to_string(progress_.total_steps) + ": ");
       if (!goes_on) return false;
     }
     return true;
   }
 
-  StepReport step(const Stage& stage) {
+  StepReport step(const Stage& stage, GradientSum& gradients) {
     const std::string where = "stage " + stage.name + ", step " + std::to_string(progress_.step + 1) + ": ";
     const double factor = stage.schedule.factor(progress_.step);
     clear_gradients(objective_.module());
     StepReport report{stage, progress_.step + 1, progress_.total_steps + 1, all_steps(), stage.learning_rate * factor, names_,
-                      objective_.learn(samples_before(progress_.step), samples_before(progress_.step + 1))};
+                      objective_.learn(samples_before(progress_.step), samples_before(progress_.step + 1),
+                                       [&](Tape& tape) { gradients.watch(tape); })};
     report.samples = stage.batch_size;
+    gradients.finish();
+    report.losses.sum_over(communicator_);
     refresh_gradients(objective_.module(), tensors_);
-    try {
-      report.gradient_norm = optimizer_->step(tensors_, stage.learning_rate, factor);
-    } catch (const Error& error) {
-      fail(where, error.what());
-    }
-    require(std::isfinite(report.losses.total), where, "the loss is not finite");
+    together(communicator_, [&] {
+      try {
+        report.gradient_norm = optimizer_->step(tensors_, stage.learning_rate, factor);
+      } catch (const Error& error) {
+        fail(where, error.what());
+      }
+      require(std::isfinite(report.losses.total), where, "the loss is not finite");
+    });
     ++progress_.step;
     ++progress_.total_steps;
     return report;
@@ -233,6 +269,7 @@ class Trainer {
 
   Config config_;
   TrainerObserver observer_;
+  Communicator& communicator_;
   Manifest manifest_;
   std::vector<std::string> names_;
   O objective_;
@@ -242,6 +279,7 @@ class Trainer {
   std::optional<TrainingLog> log_;
   TrainingProgress progress_;
   std::shared_ptr<const Json> settings_;  // what decides the numbers
+  std::uint64_t settings_hash_ = 0;
   Sums since_;
 };
 

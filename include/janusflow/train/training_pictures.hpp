@@ -27,14 +27,15 @@ enum class Framing {
 template <class P = Taped<float>>
 class TrainingPictures {
  public:
-  /// `vae` is a directory in diffusers' layout. Throws Error where it does not fit the model.
+  /// `vae` is a directory in diffusers' layout; other processes may be writers of the same cache. Throws Error where it does not fit the model.
   TrainingPictures(const JanusFlowConfig& config, const ImageProcessorConfig& processor, const std::filesystem::path& vae,
-                   std::filesystem::path cache)
+                   std::filesystem::path cache, FeatureCache::Writer writer = {0, 1})
       : config_(config),
         processor_(processor),
         vae_config_(read_config<AutoencoderKLConfig>(vae / "config.json")),
         encoder_(vae_config_),
         cache_(std::move(cache)),
+        writer_(writer),
         latents_(open_latents(vae)) {}
 
   /// Of a square picture of the model's own size: [h, w, Z].
@@ -70,8 +71,8 @@ class TrainingPictures {
   void freeze_tower(std::uint64_t hash) {
     const Index size = config_.vision_und_enc.num_patches() * config_.vision_und_enc.width;
     hash = content_hash(config_text(processor_), hash);
-    whole_.emplace(cache_, "whole", hash, size);
-    crop_.emplace(cache_, "crop", hash, size);
+    whole_.emplace(open_cache("whole", hash, size));
+    crop_.emplace(open_cache("crop", hash, size));
   }
 
   /// What the frozen tower makes of a picture: [N, D].
@@ -86,6 +87,13 @@ class TrainingPictures {
     latents_->flush();
     if (whole_) whole_->flush();
     if (crop_) crop_->flush();
+  }
+
+  /// Takes up what other processes have computed.
+  void refresh() {
+    latents_->refresh();
+    if (whole_) whole_->refresh();
+    if (crop_) crop_->refresh();
   }
 
  private:
@@ -117,7 +125,11 @@ class TrainingPictures {
     const auto checkpoint = std::make_shared<const Checkpoint>(vae);
     load(encoder_, checkpoint);
     const std::uint64_t hash = content_hash(config_text(vae_config_) + ' ' + std::to_string(image_size()), weights_hash(*checkpoint));
-    return {cache_, "latents", hash, latent_shape().size()};
+    return open_cache("latents", hash, latent_shape().size());
+  }
+
+  FeatureCache open_cache(std::string kind, std::uint64_t encoder, Index size) const {
+    return {cache_, std::move(kind), encoder, size, std::size_t{64} << 20, writer_};
   }
 
   JanusFlowConfig config_;
@@ -125,6 +137,7 @@ class TrainingPictures {
   AutoencoderKLConfig vae_config_;
   AutoencoderEncoder<Float32> encoder_;
   std::filesystem::path cache_;
+  FeatureCache::Writer writer_;
   std::optional<FeatureCache> latents_, whole_, crop_;
 };
 

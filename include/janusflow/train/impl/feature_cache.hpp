@@ -22,21 +22,27 @@ JANUSFLOW_INLINE std::uint64_t weights_hash(const Checkpoint& checkpoint, std::s
 }
 
 JANUSFLOW_INLINE FeatureCache::FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size,
-                                            std::size_t part_bytes)
+                                            std::size_t part_bytes, Writer writer)
     : directory_(std::move(directory)),
       stem_(kind + '-' + hex(content_hash(std::to_string(size), encoder)) + '-'),
       size_(size),
-      rows_a_part_(std::max<std::size_t>(1, part_bytes / (sizeof(float) * static_cast<std::size_t>(size)))) {
+      rows_a_part_(std::max<std::size_t>(1, part_bytes / (sizeof(float) * static_cast<std::size_t>(size)))),
+      writer_(writer) {
   std::error_code error;
   std::filesystem::create_directories(directory_, error);
   require(!error, "cannot make the directory ", directory_.string(), ": ", error.message());
+  refresh();
+}
+
+JANUSFLOW_INLINE void FeatureCache::refresh() {
   std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(stem_) && name.ends_with(".safetensors")) paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());
-  for (const auto& path : paths) open(path);
+  for (const auto& path : paths)
+    if (std::none_of(parts_.begin(), parts_.end(), [&](const SafetensorsFile& part) { return part.path() == path; })) open(path);
 }
 
 JANUSFLOW_INLINE void FeatureCache::add(std::uint64_t picture, std::span<const float> row) {
@@ -53,7 +59,9 @@ JANUSFLOW_INLINE void FeatureCache::flush() {
   if (pending_keys_.empty()) return;
   const auto count = static_cast<Index>(pending_keys_.size());
   std::filesystem::path path;
-  for (std::size_t number = parts_.size(); path.empty() || std::filesystem::exists(path); ++number) {
+  std::size_t first = parts_.size();
+  while (first % writer_.of != writer_.number) ++first;
+  for (std::size_t number = first; path.empty() || std::filesystem::exists(path); number += writer_.of) {
     std::string digits = std::to_string(number);
     digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
     path = directory_ / (stem_ + digits + ".safetensors");
