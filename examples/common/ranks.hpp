@@ -15,7 +15,7 @@ namespace examples {
 
 /// body(communicator). Rank 0 speaks for all where all fail or stop alike; a rank that fails alone says so, and ends the job.
 template <class Body>
-void with_ranks(Program& program, Body&& body) {
+void with_ranks([[maybe_unused]] Program& program, Body&& body) {
 #if defined(JANUSFLOW_MPI)
   if (MpiCommunicator::launched()) {
     MpiCommunicator communicator;
