@@ -1,4 +1,4 @@
-// Several ranks: what is summed in which order, when gradients are final, and that a run is the same in company; threads stand for processes.
+// Several ranks: in which order is summed, when gradients are final, runs that are the same in company; threads stand for processes.
 #include <doctest/doctest.h>
 
 #include <barrier>
@@ -147,12 +147,15 @@ void check_company(Json json, Read&& read) {
 AutoencoderTrainingConfig autoencoder(const Json& json) {
   return AutoencoderTrainingConfig::from_json(JsonObject(json, "train.json"), tiny().folder().path());
 }
-SiglipTrainingConfig siglip(const Json& json) { return SiglipTrainingConfig::from_json(JsonObject(json, "train.json"), tiny().folder().path()); }
+SiglipTrainingConfig siglip(const Json& json) {
+  return SiglipTrainingConfig::from_json(JsonObject(json, "train.json"), tiny().folder().path());
+}
 
 Json simple(const std::string& kind, const std::string& model) {
   return {{"train", kind}, {"model", model}, {"manifest", "train.jsonl"}, {"output", kind}, {"seed", 3}, {"from_scratch", {"*"}},
           {"augmentation", {{"shift", 1}}}, {"checkpoints", {{"every", 100}}},
-          {"stages", {{{"name", "all"}, {"trains", {"*"}}, {"learning_rate", 1e-4}, {"warmup_steps", 1}, {"steps", 6}, {"batch_size", 5}}}}};
+          {"stages",
+           {{{"name", "all"}, {"trains", {"*"}}, {"learning_rate", 1e-4}, {"warmup_steps", 1}, {"steps", 6}, {"batch_size", 5}}}}};
 }
 
 /// Learns one step alone and checks of every gradient that is announced that it is final: once for each parameter.

@@ -22,6 +22,7 @@ void with_ranks([[maybe_unused]] Program& program, Body&& body) {
     if (communicator.rank() > 0) program.mute();
     if (program.cli.count("--threads") == 0) set_num_threads(communicator.threads());
     const auto fails_alone = [&](const std::string& sentence) {
+      if (communicator.ranks() == 1) throw Error(sentence);
       std::cerr << program.cli.get_name() + ": rank " + std::to_string(communicator.rank()) + ": " + sentence + '\n';
       communicator.abort(1);
     };

@@ -97,7 +97,8 @@ class MpiCommunicator final : public Communicator {
     const std::size_t count = numbers.size();
     std::vector<double> all(count * static_cast<std::size_t>(ranks_));
     MPI_Request request;
-    MPI_Iallgather(numbers.data(), static_cast<int>(count), MPI_DOUBLE, all.data(), static_cast<int>(count), MPI_DOUBLE, first_half_, &request);
+    const auto size = static_cast<int>(count);
+    MPI_Iallgather(numbers.data(), size, MPI_DOUBLE, all.data(), size, MPI_DOUBLE, first_half_, &request);
     wait_until([&] { return done(request); });
     for (std::size_t i = 0; i < count; ++i) {
       numbers[i] = 0;

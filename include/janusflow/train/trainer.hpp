@@ -81,7 +81,7 @@ class Trainer {
   const Config& config() const { return config_; }
   const TrainingProgress& progress() const { return progress_; }
   const std::vector<TrainedTensor>& tensors() const { return tensors_; }
-  const TrainingLog& log() const { return *log_; }
+  const TrainingLog& log() const { return *log_; }  // of run(), on rank 0
   Index all_steps() const { return steps_before(std::ssize(config_.stages)); }
   bool finished() const { return progress_.stage == std::ssize(config_.stages); }
   /// The newest checkpoint in the output directory, if there is one.
@@ -129,7 +129,7 @@ class Trainer {
 
   /// Writes a checkpoint now.
   void save() {
-    require_alike("after step " + std::to_string(progress_.total_steps) + ": ");
+    require_alike(after_step());
     together(communicator_, [&] {
       objective_.flush();
       if (!writes()) return;
@@ -142,6 +142,8 @@ class Trainer {
   static constexpr Index steps_between_checks = 100;  // whether the ranks have the same weights; before every checkpoint too
 
   bool writes() const { return communicator_.rank() == 0; }
+
+  std::string after_step() const { return "after step " + std::to_string(progress_.total_steps) + ": "; }
 
   /// Throws SharedError where a rank trains something else than rank 0 does.
   void require_alike(const std::string& where) {
@@ -204,9 +206,10 @@ class Trainer {
       report.seconds = watch.seconds();
       if (writes()) write_log(report);
       const bool goes_on = !on_any_rank(communicator_, observer_.step && !observer_.step(report));
-      if (writes() && config_.samples_every > 0 && progress_.total_steps % config_.samples_every == 0 && observer_.samples) observer_.samples(report);
-      if (!goes_on || progress_.total_steps % config_.checkpoint_every == 0 || progress_.step == stage.schedule.steps) save();
-      else if (progress_.total_steps % steps_between_checks == 0) require_alike("after step " + std::to_string(progress_.total_steps) + ": ");
+      const auto every = [this](Index steps) { return steps > 0 && progress_.total_steps % steps == 0; };
+      if (writes() && every(config_.samples_every) && observer_.samples) observer_.samples(report);
+      if (!goes_on || every(config_.checkpoint_every) || progress_.step == stage.schedule.steps) save();
+      else if (every(steps_between_checks)) require_alike(after_step());
       if (!goes_on) return false;
     }
     return true;
