@@ -60,6 +60,13 @@ class Program {
   bool json() const { return json_; }
   /// From now on this process says nothing: another speaks for it.
   void mute() { muted_ = true; }
+  /// One sentence on standard error, after the program's name; returns the status.
+  int say(std::string sentence, int status) const {
+    for (char& c : sentence)
+      if (c == '\n') c = ' ';
+    if (!muted_) std::cerr << name_ + ": " + sentence + '\n';
+    return status;
+  }
   const std::string& precision() const { return precision_; }
   /// Seconds since the program began.
   double seconds() const { return watch_.seconds(); }
@@ -105,13 +112,6 @@ class Program {
     setenv("OMP_WAIT_POLICY", "passive", 1);
     execv(self.c_str(), argv);  // returns only where that is not possible: then it is slower, no more
 #endif
-  }
-
-  int say(std::string sentence, int status) const {
-    for (char& c : sentence)
-      if (c == '\n') c = ' ';
-    if (!muted_) std::cerr << name_ << ": " << sentence << '\n';
-    return status;
   }
 
   void print_report() {

@@ -28,7 +28,10 @@ void with_ranks([[maybe_unused]] Program& program, Body&& body) {
     };
     try {
       return body(communicator);
-    } catch (const SharedError&) {
+    } catch (const SharedError& error) {
+      program.say(error.what(), 1);
+      program.mute();
+      on_any_rank(communicator, false);  // it is said before one leaves: mpirun ends the others then
       throw;
     } catch (const std::bad_alloc&) {
       fails_alone("out of memory");
