@@ -2,6 +2,7 @@
 // defined in models/emoji/evaluation/README.md.
 #include <cstdio>
 #include <map>
+#include <optional>
 
 #include "common/evaluation.hpp"
 #include "common/paths.hpp"
@@ -50,25 +51,39 @@ double measure_autoencoder(const Autoencoder<P>& autoencoder, const std::vector<
   return sum / static_cast<double>(items.size());
 }
 
+/// What is measured: all of it, or one thing.
+struct Measures {
+  bool autoencoder = true, pictures = true, answers = true;
+
+  static Measures only(const std::string& name) {
+    if (name.empty()) return {};
+    return {name == "autoencoder", name == "pictures", name == "answers"};
+  }
+};
+
 template <class P>
-Json measure(const std::filesystem::path& model, const Evaluation& data) {
+Json measure(const std::filesystem::path& model, const Evaluation& data, Measures wanted) {
   const ModelFiles files = ModelFiles::open(model);
   const AutoencoderFiles vae = AutoencoderFiles::open(model / "vae");
   Json result;
   Progress progress;
   progress.stage("loading");
-  const Autoencoder<P> autoencoder(vae);
-  const TextToImage<P> painter(files, vae);
-  const ImageToText<P> observer(files);
+  std::optional<Autoencoder<P>> autoencoder;
+  std::optional<TextToImage<P>> painter;
+  std::optional<ImageToText<P>> observer;
+  if (wanted.autoencoder) autoencoder.emplace(vae);
+  if (wanted.pictures) painter.emplace(files, vae);
+  if (wanted.answers) observer.emplace(files);
   for (const auto& [split, items] : data.items) {
-    result["autoencoder_psnr"][split] = measure_autoencoder(autoencoder, items, split, progress);
-    const auto pictures = measure_pictures(painter, data, split, 50, progress, [&](TextToImageRequest& request) {
+    if (autoencoder) result["autoencoder_psnr"][split] = measure_autoencoder(*autoencoder, items, split, progress);
+    if (observer) result["answer"][split] = measure_answers(*observer, items, split, progress);
+    if (!painter) continue;
+    const auto pictures = measure_pictures(*painter, data, split, 50, progress, [&](TextToImageRequest& request) {
       request.num_inference_steps = data.steps;
       request.guidance_scale = data.guidance;
     });
     result["picture"][split] = {
         {"top1", pictures.first.value()}, {"top5", pictures.first_five.value()}, {"n", pictures.first.all}};
-    result["answer"][split] = measure_answers(observer, items, split, progress);
   }
   return result;
 }
@@ -93,11 +108,14 @@ void print_row(const std::string& name, const Json& result, const Json& referenc
 void print_table(const Json& result, const Json& reference) {
   const int width = reference.is_null() ? 9 : 19;
   std::printf("%-22s %*s %*s\n", "", width, "training", width, "held out");
-  print_row("pictures, top 1", result, reference, "/picture/*/top1", 100, "%.1f %%");
-  print_row("pictures, top 5", result, reference, "/picture/*/top5", 100, "%.1f %%");
-  for (const auto& [type, share] : result["answer"]["train"].items())
-    print_row("answers, " + type, result, reference, "/answer/*/" + type + "/accuracy", 100, "%.1f %%");
-  print_row("autoencoder, PSNR", result, reference, "/autoencoder_psnr/*", 1, "%.2f dB");
+  if (result.contains("picture")) {
+    print_row("pictures, top 1", result, reference, "/picture/*/top1", 100, "%.1f %%");
+    print_row("pictures, top 5", result, reference, "/picture/*/top5", 100, "%.1f %%");
+  }
+  if (result.contains("answer"))
+    for (const auto& [type, share] : result["answer"]["train"].items())
+      print_row("answers, " + type, result, reference, "/answer/*/" + type + "/accuracy", 100, "%.1f %%");
+  if (result.contains("autoencoder_psnr")) print_row("autoencoder, PSNR", result, reference, "/autoencoder_psnr/*", 1, "%.2f dB");
   if (!reference.is_null()) std::printf("In brackets: the training recipe's own figures.\n");
 }
 
@@ -105,10 +123,11 @@ void print_table(const Json& result, const Json& reference) {
 
 int main(int argc, char** argv) {
   Program program("evaluate", "Measures an emoji model: its pictures, its answers, its autoencoder.");
-  std::string model = default_model(), folder;
+  std::string model = default_model(), folder, only;
   std::size_t limit = 0;
   program.option("-m,--model", model, "DIR", "the model's directory");
   program.option("--data", folder, "DIR", "the data of the measures (evaluation in the model's unless given)");
+  program.option("--only", only, "NAME", "one measure alone: autoencoder, pictures or answers")->check(CLI::IsMember({"autoencoder", "pictures", "answers"}));
   program.option("--limit", limit, "N", "only the first N pictures of each kind; 0: all");
   return program.run(argc, argv, [&] {
     const InterruptGuard::AtOnce here;
@@ -117,7 +136,7 @@ int main(int argc, char** argv) {
     const Evaluation data(folder.empty() ? directory / "evaluation" : std::filesystem::path(folder), limit);
     const std::string precision = choose_precision(program.precision(), Checkpoint(directory));
     program.report["settings"]["precision"] = precision;
-    const Json result = with_precision(precision, [&]<class P>() { return measure<P>(directory, data); });
+    const Json result = with_precision(precision, [&]<class P>() { return measure<P>(directory, data, Measures::only(only)); });
     if (!program.json()) print_table(result, data.reference);
     program.report.update(result);
     if (!data.reference.is_null()) program.report["reference"] = data.reference;

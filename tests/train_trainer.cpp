@@ -79,7 +79,7 @@ TEST_CASE("what a stage freezes keeps its bytes; what it trains moves") {
   const auto remember = [&](const Trainer<>& trainer) {
     for (const TrainedTensor& tensor : trainer.tensors()) before[tensor.name].assign(tensor.value.begin(), tensor.value.end());
   };
-  const Json config = tiny().config("frozen");
+  const Json config = tiny().config("frozen", 50);
   Trainer trainer(tiny().read(config));
   const auto tower = [](const std::string& name) { return name.starts_with("vision_und_enc_model."); };
   const auto language = [](const std::string& name) { return name.starts_with("language_model."); };
@@ -119,6 +119,75 @@ TEST_CASE("it learns: four colours by name, and the losses fall") {
   CHECK(mean(0, 25) < 0.5 * mean(0, 0));  // next token
   for (const std::size_t loss : {1u, 2u}) CHECK(mean(loss, 25) < mean(loss, 0));
   for (const LogRow& row : rows) CHECK(row.samples == 6 * row.step);
+}
+
+TEST_CASE("validation looks at the averages, learns nothing, and counts the answers that greedy decoding gives") {
+  tiny().folder().write("validation.jsonl",
+                        R"({"task": "generation", "prompt": "a red", "picture": "0.png"})" "\n"
+                        R"({"task": "understanding", "picture": "0.png", "questions": [{"question": "What is it?", "answer": "red"}, {"question": "Sky?", "answer": "no"}]})" "\n"
+                        R"({"task": "understanding", "picture": "1.png", "question": "What is it?", "answer": "green"})" "\n");
+  Json config = tiny().config("validated");
+  config["validation"] = {{"manifest", "validation.jsonl"}, {"every", 5}};
+  Trainer trainer(tiny().read(config));
+  REQUIRE(trainer.run());
+  CHECK(weights_of(trainer) == undisturbed());
+  const TrainingLog log(tiny().folder().path() / "validated/validation.csv", {"ar", "rf", "repa", "answers"}, 12);
+  REQUIRE(log.rows().size() == 3);
+  CHECK(log.rows()[0].step == 5);
+  CHECK(log.rows()[1].step == 10);
+  CHECK(log.rows()[2].step == 12);
+  for (const LogRow& row : log.rows()) {
+    for (std::size_t i = 0; i < 2; ++i) CHECK(row.losses[i] > 0);
+    CHECK(row.losses[2] < 1);
+    const double thirds = row.losses[3] * 3;  // of three answers
+    CHECK(thirds == doctest::Approx(std::round(thirds)));
+  }
+  config["output"] = "refused";
+  config["validation"]["manifest"] = "nowhere.jsonl";
+  CHECK(contains(error_of([&] { Trainer(tiny().read(config)); }), "nowhere.jsonl: no such file"));
+  config["validation"] = {{"manifest", "validation.jsonl"}, {"evry", 5}};
+  CHECK(contains(error_of([&] { tiny().read(config); }), "evry"));
+}
+
+TEST_CASE("an answer is right to its last token") {
+  Tensor<float, 2> logits(Shape{5, 3});
+  std::fill(logits.begin(), logits.end(), 0.0f);
+  const Index likeliest[] = {2, 0, 1, 1, 2};
+  for (Index i = 0; i < 5; ++i) logits(i, likeliest[i]) = 1;
+  const std::int32_t none = ignored_target;
+  const auto count = [&](std::vector<std::int32_t> targets) {
+    const auto [right, all] = count_right_answers(std::as_const(logits).view(), targets);
+    return std::pair(right, all);
+  };
+  CHECK(count({none, 2, 0, none, none, 1, 1, 2, none}) == std::pair<Index, Index>(2, 2));
+  CHECK(count({2, 0, none, 1, 0, 2}) == std::pair<Index, Index>(1, 2));
+  CHECK(count({2, none, 1, none, 1, none, 1, none, 2}) == std::pair<Index, Index>(4, 5));
+  CHECK(contains(error_of([&] { count({2, 0, 1}); }), "logits [5, 3] for 3 targets"));
+}
+
+TEST_CASE("an encoder for both: questions train the generation encoder, and what is published asks no questions") {
+  Json config = tiny().config("shared", 40);
+  config["shared_encoder"] = true;
+  config["stages"] = Json::array({config["stages"][1]});
+  config["stages"][0].update({{"trains", {"vision_gen_enc_model.*", "vision_gen_enc_aligner.*", "language_model.*"}}, {"learning_rate", 3e-3},
+                              {"mix", {{"understanding", 1}}}});
+  Trainer trainer(tiny().read(config));
+  const auto before = weights_of(trainer);
+  REQUIRE(trainer.run());
+  std::size_t at = 0;
+  for (const TrainedTensor& tensor : trainer.tensors()) {
+    CAPTURE(tensor.name);
+    if (tensor.name == "vision_gen_enc_model.in_conv.weight" || tensor.name == "vision_gen_enc_aligner.weight")
+      CHECK(!std::equal(tensor.value.begin(), tensor.value.end(), before.begin() + static_cast<std::ptrdiff_t>(at)));
+    at += tensor.value.size();
+  }
+  const auto& rows = trainer.log().rows();
+  CHECK(rows.back().losses[0] < 0.5 * rows.front().losses[0]);
+  const auto directory = tiny().folder().path() / "shared/model";
+  trainer.publish(directory);
+  const Checkpoint checkpoint(directory);
+  CHECK(checkpoint.contains("vision_gen_enc_aligner.weight"));
+  CHECK(!checkpoint.contains("vision_und_enc_aligner.weight"));
 }
 
 TEST_CASE("blocks that are computed again on the way back change no bit") {

@@ -4,7 +4,7 @@
     python3 make_data.py OUTPUT
 
 Needs Debian's python3-pil, fonts-noto-color-emoji, unicode-data and unicode-cldr-core. Writes OUTPUT/pictures/N.png, OUTPUT/train.jsonl,
-and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training and
+OUTPUT/evaluation.jsonl: what `evaluate` asks, as samples; and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training and
 whose combination does not. The same files on every machine that has the same fonts.
 """
 
@@ -23,14 +23,17 @@ from PIL import Image, ImageDraw, ImageFont
 SIDE = 64
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 EMOJI = "/usr/share/unicode/emoji/emoji-test.txt"
+EVALUATION = Path(__file__).parent / "../models/emoji/evaluation/manifest.json"
 ANNOTATIONS = "/usr/share/unicode/cldr/common/{}/en.xml"
-PROMPTS, QUESTIONS = 6, 6  # lines of a picture
+PROMPTS, QUESTIONS = 6, 20  # lines of a picture
 
 NAMING = ["What is this?", "What does the picture show?", "Generate the caption of this picture.", "Name this emoji."]
-CLASSES = {  # what a picture may be asked to be: beginnings of its subgroup
-    "an animal": ("animal-",), "a plant": ("plant",), "food": ("food",), "a drink": ("drink",), "a person": ("person", "family"),
-    "a face": ("face", "cat-face", "monkey-face"), "a vehicle": ("transport",), "a hand": ("hand",), "clothing": ("clothing",),
-    "a building": ("place-building", "place-religious"), "a musical instrument": ("musical",), "a sport": ("sport", "person-sport"),
+CLASSES = {  # what a picture may be asked to be: by the beginnings of its subgroup, by its group, by a word in its name
+    "an animal": ("subgroup", "animal-"), "a plant": ("subgroup", "plant"), "food": ("subgroup", "food"), "a drink": ("subgroup", "drink"),
+    "a person": ("subgroup", "person", "family"), "a face": ("subgroup", "face", "cat-face", "monkey-face"), "a vehicle": ("subgroup", "transport"),
+    "a hand": ("subgroup", "hand"), "clothing": ("subgroup", "clothing"), "a building": ("subgroup", "place-building", "place-religious"),
+    "a musical instrument": ("subgroup", "musical"), "a sport": ("subgroup", "sport", "person-sport"), "a symbol": ("group", "symbols"),
+    "a clock": ("name", "clock"), "a heart": ("name", "heart"),
 }
 PERSONS = ("person-role", "person-activity", "person-sport", "person-gesture", "person-fantasy", "person")
 WOMEN = {"woman", "women", "girl", "princess", "mrs", "mother", "queen"}
@@ -135,28 +138,36 @@ def prompt(item, r):
     return name + ", " + ", ".join(r.sample(item["keywords"], min(2, len(item["keywords"]))))
 
 
-def is_of(item, beginnings):
-    return item["subgroup"].startswith(beginnings)
+def is_of(item, thing):
+    field, *marks = CLASSES[thing]
+    return any(mark in item[field] if field == "name" else item[field].startswith(mark) for mark in marks)
 
 
 def questions(item, relatives, items, r):
-    """Questions about one picture: its name, whether it is a certain thing, and two of the rest."""
-    other = item if r.random() < 0.5 else r.choice(relatives if r.random() < 0.6 else items)
-    turns = [(r.choice(NAMING), item["name"]),
-             (f"Is this {with_article(other['base'])}?", "yes" if other["base"] == item["base"] else "no")]
-    yes = [thing for thing, beginnings in CLASSES.items() if is_of(item, beginnings)]
-    thing = r.choice(yes) if yes and r.random() < 0.5 else r.choice([c for c in CLASSES if c not in yes])
-    rest = [(f"Is this {thing}?", "yes" if thing in yes else "no"), ("Which group does it belong to?", item["group"]),
-            ("What kind of thing is this?", item["subgroup"].replace("-", " "))]
+    """Seven questions about one picture: its name twice, twice whether it is a certain emoji, whether it is of a class, two of the rest."""
+
+    def is_named():
+        other = item if r.random() < 0.5 else r.choice(relatives if r.random() < 0.6 else items)
+        if with_article(other["base"]) in CLASSES:  # the emoji "person" is not the only person
+            return is_class()
+        return f"Is this {with_article(other['base'])}?", "yes" if other["base"] == item["base"] else "no"
+
+    def is_class():
+        yes = [thing for thing in CLASSES if is_of(item, thing)]
+        thing = r.choice(yes) if yes and r.random() < 0.5 else r.choice([thing for thing in CLASSES if thing not in yes])
+        return f"Is this {thing}?", "yes" if thing in yes else "no"
+
+    rest = [is_class(), (r.choice(["Which group does it belong to?", "Which group is this?"]), item["group"]),
+            (r.choice(["What kind of thing is this?", "What kind of emoji is this?"]), item["subgroup"].replace("-", " "))]
     if item["group"] == "people & body":
         rest.append(("What is the skin tone?", " and ".join(dict.fromkeys(item["tones"])) or "none"))
     if item["gender"]:
         rest.append(("Is this a man or a woman?", "a " + item["gender"]))
     if item["colour"]:
-        rest.append(("What is the main color?", item["colour"]))
-    turns += r.sample(rest, 2)
-    r.shuffle(turns)
-    return [dict(question=question, answer=answer) for question, answer in turns]
+        rest.append((r.choice(["What is the main color?", "What color is it?"]), item["colour"]))
+    asked = [(question, item["name"]) for question in r.sample(NAMING, 2)] + [is_named(), is_named(), is_class()] + r.sample(rest, 2)
+    r.shuffle(asked)
+    return [dict(question=question, answer=answer) for question, answer in asked]
 
 
 def fact(item, r):
@@ -166,7 +177,7 @@ def fact(item, r):
 
 
 def main():
-    output, r = Path(sys.argv[1]), random.Random(0)
+    output, r, r_questions = Path(sys.argv[1]), random.Random(0), random.Random(1)
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     items = read_emoji()
     persons = [i for i in items if len(i["tones"]) == 1 and i["subgroup"] in PERSONS]
@@ -187,12 +198,18 @@ def main():
         # Plain emoji must not drown in skin tones: a base with n variants comes sqrt(n) times as often as one without.
         weight = round(variants[item["base"]] ** -0.5, 4)
         lines = [dict(task="generation", prompt=item["name"] if k == 0 else prompt(item, r), picture=picture, weight=weight) for k in range(PROMPTS)]
-        lines += [dict(task="understanding", picture=picture, questions=questions(item, relatives[item["subgroup"]], items, r), weight=weight)
+        lines += [dict(task="understanding", picture=picture, questions=questions(item, relatives[item["subgroup"]], items, r_questions), weight=weight)
                   for _ in range(QUESTIONS)]
-        question, answer = fact(item, r)
+        question, answer = fact(item, r_questions)
         lines.append(dict(task="text", question=question, answer=answer, weight=weight))
         for line in lines:
             files["heldout" if item["name"] in held else "train"].write(json.dumps(line, ensure_ascii=False) + "\n")
+    places = {item["name"]: f"pictures/{number}.png" for number, item in enumerate(items)}
+    with open(output / "evaluation.jsonl", "w", encoding="utf8") as file:
+        for asked in json.load(open(EVALUATION, encoding="utf8"))["pictures"]:
+            picture, turns = places[asked["name"]], [dict(question=q["question"], answer=q["answer"]) for q in asked["questions"]]
+            for line in (dict(task="generation", prompt=asked["name"], picture=picture), dict(task="understanding", picture=picture, questions=turns)):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
     print(f"{len(items)} pictures, {len(held)} of them held out")
 
 

@@ -41,9 +41,9 @@ struct MicroBatch {
 template <class P = Taped<float>>
 class BatchMaker {
  public:
-  /// Throws Error where the model's two kinds of pictures cannot be aligned.
+  /// `in_order`: samples come as the manifest lists them. Throws Error where the model's two kinds of pictures cannot be aligned.
   BatchMaker(const TrainingConfig& config, const Manifest& manifest, const Processor& processor, TrainingPictures<P>& pictures,
-             const TrainingModel<P>& model, const Communicator& communicator)
+             const TrainingModel<P>& model, const Communicator& communicator, bool in_order = false)
       : config_(config),
         manifest_(manifest),
         pictures_(pictures),
@@ -55,8 +55,11 @@ class BatchMaker {
                   config.noise_levels * (painted_patches_ + 1)) {
     require(config.losses.repa == 0 || seen_patches_ == painted_patches_, "SigLIP sees ", seen_patches_, " patches of a picture, ",
             painted_patches_, " are painted: losses.repa must be 0, for they cannot be aligned one by one");
+    require(!config.shared_encoder || seen_patches_ == painted_patches_, "shared_encoder: a picture that is asked about has ", seen_patches_,
+            " patches, one that is painted ", painted_patches_);
     for (std::size_t task = 0; task < num_tasks; ++task)
-      orders_.emplace_back(config.seed, std::string(task_names[task]), manifest.weights(static_cast<Task>(task)));
+      orders_.push_back(in_order ? SampleOrder::as_listed(manifest.count(static_cast<Task>(task)))
+                                 : SampleOrder(config.seed, std::string(task_names[task]), manifest.weights(static_cast<Task>(task))));
   }
 
   const SampleTokenizer& tokenizer() const { return tokenize_; }
@@ -125,6 +128,7 @@ class BatchMaker {
 
   void add_seen(TrainingBatch& batch, const std::vector<std::filesystem::path>& seen, bool frozen_tower) {
     if (seen.empty()) return;
+    if (config_.shared_encoder) return add_seen_latents(batch, seen);
     const Index count = std::ssize(seen), side = pictures_.image_size(), width = model_.config.vision_und_enc.width;
     if (frozen_tower) batch.features = Tensor<float, 3>(Shape{count, seen_patches_, width});
     else batch.pixels = Tensor<float, 4>(Shape{count, side, side, Index{3}});
@@ -133,6 +137,13 @@ class BatchMaker {
       if (frozen_tower) pictures_.features(model_.janusflow.understanding, path, Framing::whole, batch.features.data() + i * seen_patches_ * width);
       else pictures_.pixels(path, Framing::whole, batch.pixels.data() + i * side * side * 3);
     }
+  }
+
+  void add_seen_latents(TrainingBatch& batch, const std::vector<std::filesystem::path>& seen) {
+    const auto [height, width, channels] = pictures_.latent_shape().extents;
+    batch.seen_latents = Tensor<float, 4>(Shape{std::ssize(seen), height, width, channels});
+    for (std::size_t i = 0; i < seen.size(); ++i)
+      pictures_.latents(seen[i], batch.seen_latents.data() + static_cast<Index>(i) * height * width * channels);
   }
 
   void add_painted(TrainingBatch& batch, const std::vector<const Drawn*>& samples, bool frozen_tower) {

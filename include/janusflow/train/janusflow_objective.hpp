@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "janusflow/train/answers.hpp"
 #include "janusflow/train/batch_maker.hpp"
 #include "janusflow/train/objective.hpp"
 #include "janusflow/train/publish.hpp"
@@ -19,6 +22,7 @@ class JanusFlowObjective {
  public:
   using Config = TrainingConfig;
   static constexpr std::array<const char*, 3> loss_names{"ar", "rf", "repa"};
+  static constexpr std::array<const char*, 4> validation_names{"ar", "rf", "repa", "answers"};
 
   JanusFlowObjective(const TrainingConfig& config, const Manifest& manifest, Communicator& communicator)
       : config_(config),
@@ -37,6 +41,7 @@ class JanusFlowObjective {
           JanusFlow<Layout> layout(model_.config);
           require_no_unknown(checkpoint, layout);
         });
+    if (!config.validation.manifest.empty()) validation_.emplace(config, processor_, pictures_, model_, communicator);
   }
 
   TrainingModel<P>& module() { return model_; }
@@ -53,6 +58,10 @@ class JanusFlowObjective {
         batches_.tokenizer()(manifest_.read(static_cast<Task>(task), i));
         if (++done % 256 == 0) preparing("checking samples", static_cast<double>(done) / static_cast<double>(all));
       }
+    if (!validation_) return;
+    for (std::size_t task = 0; task < num_tasks; ++task)
+      for (Index i = 0; i < validation_->manifest.count(static_cast<Task>(task)); ++i)
+        validation_->batches.tokenizer()(validation_->manifest.read(static_cast<Task>(task), i));
   }
 
   /// Latents, and features where the tower is frozen, of every picture that the stage may need; each rank computes its share of them.
@@ -69,8 +78,9 @@ class JanusFlowObjective {
         stopped = !preparing("preparing pictures", static_cast<double>(i) / static_cast<double>(manifest_.count(task)));
         for (const auto& path : manifest_.read(task, i).pictures) {
           if (stopped || !is_own(path)) continue;
-          if (task == Task::generation) pictures_.latents(path, latents.data());
-          const bool looked_at = frozen_tower_ && (task == Task::understanding || config_.losses.repa > 0);
+          const bool asked_about = task == Task::understanding && !config_.shared_encoder;
+          if (!asked_about) pictures_.latents(path, latents.data());
+          const bool looked_at = frozen_tower_ && (asked_about || (task == Task::generation && config_.losses.repa > 0));
           if (looked_at) pictures_.features(understanding, path, task == Task::generation ? Framing::crop : Framing::whole, features.data());
         }
       }
@@ -88,14 +98,81 @@ class JanusFlowObjective {
     return sums;
   }
 
+  /// The losses of the validation's samples as the weights are, each a mean over all that it counts, and the share of answers that
+  /// greedy decoding would give to the last token; NaN for what none of the samples has. Nothing is recorded. Empty where the config has
+  /// no validation, or where `preparing` has stopped it.
+  std::vector<double> validate(const Preparing& preparing) {
+    if (!validation_) return {};
+    const Tape::Paused paused;
+    constexpr Index at_once = 64;
+    const Manifest& manifest = validation_->manifest;
+    const double all = static_cast<double>(manifest.count(Task::understanding) + manifest.count(Task::generation) + manifest.count(Task::text));
+    std::vector<double> sums(2 * validation_names.size());  // of each: the sum, and of how many
+    const auto add = [&](std::size_t what, double sum, double count) { sums[2 * what] += sum, sums[2 * what + 1] += count; };
+    TaskCounts done;
+    bool stopped = false;
+    for (std::size_t task = 0; task < num_tasks; ++task)
+      while (done.values[task] < manifest.count(static_cast<Task>(task)) && !stopped) {
+        TaskCounts next = done;
+        next.values[task] = std::min(done.values[task] + at_once, manifest.count(static_cast<Task>(task)));
+        for (const MicroBatch& micro : validation_->batches(done, next, frozen_tower_)) {
+          const auto parts = losses(model_.janusflow, config_.losses.repa > 0 ? &model_.repa : nullptr, micro.batch, config_.losses.repa_layer);
+          const auto mean = [](const auto& loss) { return static_cast<double>(loss->value().data[0]); };
+          const double learned = static_cast<double>(detail::counted(micro.batch.targets())), painted = static_cast<double>(micro.batch.painted());
+          if (parts.ar) add(0, learned * mean(parts.ar), learned);
+          if (parts.rf) add(1, painted * mean(parts.rf), painted);
+          if (parts.repa) add(2, painted * mean(parts.repa), painted);
+          if (!parts.logits) continue;
+          const auto answers = count_right_answers(parts.logits->value(), micro.batch.targets());
+          add(3, static_cast<double>(answers.right), static_cast<double>(answers.all));
+        }
+        done = next;
+        stopped = on_any_rank(communicator_, !preparing("validating", static_cast<double>(done.values[0] + done.values[1] + done.values[2]) / all));
+      }
+    if (stopped) return {};
+    communicator_.sum(sums);
+    std::vector<double> means;
+    for (std::size_t i = 0; i < validation_names.size(); ++i)
+      means.push_back(sums[2 * i + 1] > 0 ? sums[2 * i] / sums[2 * i + 1] : std::numeric_limits<double>::quiet_NaN());
+    return means;
+  }
+
+  Index validation_samples() const {
+    Index samples = 0;
+    for (std::size_t task = 0; validation_ && task < num_tasks; ++task) samples += validation_->manifest.count(static_cast<Task>(task));
+    return samples;
+  }
+
   void flush() { pictures_.flush(); }
 
-  /// A model that every program reads, its autoencoder in vae/.
+  /// A model that every program reads, its autoencoder in vae/. Where the encoder is shared, what looks at pictures is left out: the
+  /// published layout has no word for it, and a program that asks about pictures must not take the weights that were not trained.
   void publish(const std::filesystem::path& directory, const std::vector<TrainedTensor>& tensors, const Optimizer& optimizer, Dtype dtype) const {
-    publish_model(config_.model, config_.vae, directory, tensors, optimizer, dtype);
+    publish_model(config_.model, config_.vae, directory, tensors, optimizer, dtype,
+                  [this](const std::string& key) { return !config_.shared_encoder || !key.starts_with("vision_und_enc_"); });
   }
 
  private:
+  /// Samples that are looked at one by one, no prompt left out.
+  struct Validation {
+    TrainingConfig config;
+    Manifest manifest;
+    BatchMaker<P> batches;
+
+    Validation(const TrainingConfig& run, const Processor& processor, TrainingPictures<P>& pictures, const TrainingModel<P>& model,
+               const Communicator& communicator)
+        : config(with_all_prompts(run)),
+          manifest(run.validation.manifest),
+          batches(config, manifest, processor, pictures, model, communicator, true) {}
+    Validation(const Validation&) = delete;
+    Validation& operator=(const Validation&) = delete;
+
+    static TrainingConfig with_all_prompts(TrainingConfig config) {
+      config.prompt_dropout = 0;
+      return config;
+    }
+  };
+
   /// Whether this rank is the one that computes what frozen encoders make of a picture.
   bool is_own(const std::filesystem::path& picture) const {
     return content_hash(picture.string()) % static_cast<std::uint64_t>(communicator_.ranks()) == static_cast<std::uint64_t>(communicator_.rank());
@@ -125,6 +202,7 @@ class JanusFlowObjective {
   Processor processor_;
   TrainingPictures<P> pictures_;
   BatchMaker<P> batches_;
+  std::optional<Validation> validation_;
   bool frozen_tower_ = false;
 };
 

@@ -43,6 +43,7 @@ struct Losses {
   std::optional<Var<T, 1>> ar;    // -log P of the next token, over the learned tokens
   std::optional<Var<T, 1>> rf;    // squared difference of velocities, over all their numbers
   std::optional<Var<T, 1>> repa;  // minus the cosine similarity, over the patches
+  std::optional<Var<T, 2>> logits;  // [learned tokens, V], what `ar` was computed from
 
   /// weights . losses; throws when there is none.
   Var<T, 1> total(double ar_weight = 1, double rf_weight = 1, double repa_weight = 1) const {
@@ -76,9 +77,11 @@ inline void require_pictures(const TrainingBatch& batch) {
           batch.times.size(), " times");
   require(batch.teacher.empty() || batch.teacher.shape()[0] == painted, "losses: ", painted, " pictures to paint, but features ",
           batch.teacher.shape());
-  const Index seen = batch.pixels.empty() ? batch.features.shape()[0] : batch.pixels.shape()[0];
-  require(seen == batch.seen() && (batch.pixels.empty() || batch.features.empty()), "losses: ", batch.seen(),
-          " pictures are seen, but pixels are ", batch.pixels.shape(), " and features ", batch.features.shape());
+  const Index pixels = batch.pixels.shape()[0], features = batch.features.shape()[0], latents = batch.seen_latents.shape()[0];
+  const auto agrees = [&](Index count) { return count == 0 || count == batch.seen(); };
+  require(pixels + features + latents == batch.seen() && agrees(pixels) && agrees(features) && agrees(latents), "losses: ", batch.seen(),
+          " pictures are seen, but pixels are ", batch.pixels.shape(), ", features ", batch.features.shape(), " and latents ",
+          batch.seen_latents.shape());
 }
 
 /// z_t = t x + (1 - t) z_0 of every picture.
@@ -96,6 +99,24 @@ inline Tensor<float, 4> interpolate(const Tensor<float, 4>& x, const Tensor<floa
 template <class T, int R>
 Var<T, 2> rows_of(const Var<T, R>& x) {
   return x.reshaped(Shape{x.shape().rows(), x.shape().last()});
+}
+
+/// The tokens of pictures that are seen, [seen N, C]: SigLIP's or, from clean latents, the generation encoder's at time 1.
+template <class T>
+Var<T, 2> seen_tokens(const JanusFlow<Taped<T>>& model, const TrainingBatch& batch) {
+  if (batch.seen_latents.empty()) {
+    const auto features = batch.pixels.empty() ? constant<T>(batch.features) : model.understanding.vision_tower(constant<T>(batch.pixels));
+    require(features.shape()[1] == batch.seen_patches(), "losses: features ", features.shape(), " for ", batch.seen_patches(), " patches");
+    return rows_of(model.understanding.aligner(features));
+  }
+  const std::vector<float> clean(static_cast<std::size_t>(batch.seen()), 1000.0f);
+  const auto tokens = model.generation.encode(constant<T>(batch.seen_latents), clean).tokens;  // [seen, 1 + N, C]
+  const Index each = tokens.shape()[1];
+  require(each == batch.seen_patches() + 1, "losses: latents ", batch.seen_latents.shape(), " for ", batch.seen_patches(), " patches");
+  std::vector<Index> patches;  // all but the time embeddings
+  for (Index i = 0; i < batch.seen() * each; ++i)
+    if (i % each > 0) patches.push_back(i);
+  return select(rows_of(tokens), patches);
 }
 
 }  // namespace detail
@@ -119,10 +140,7 @@ Losses<T> losses(const JanusFlow<Taped<T>>& model, const RepaHead<Taped<T>>* hea
   std::vector<Var<T, 2>> sources{embedding(std::span(batch.ids()), language.embed_tokens)};
   if (batch.seen() > 0) {
     sources.push_back(model.understanding.beg_of_und_embed);
-    const auto features = batch.pixels.empty() ? detail::constant<T>(batch.features)
-                                               : model.understanding.vision_tower(detail::constant<T>(batch.pixels));
-    require(features.shape()[1] == batch.seen_patches(), "losses: features ", features.shape(), " for ", batch.seen_patches(), " patches");
-    sources.push_back(detail::rows_of(model.understanding.aligner(features)));
+    sources.push_back(detail::seen_tokens(model, batch));
   }
   std::optional<EncodedLatents<Var<T, 3>, Var<T, 4>, Var<T, 2>>> encoded;
   if (painted > 0) {
@@ -160,6 +178,7 @@ Losses<T> losses(const JanusFlow<Taped<T>>& model, const RepaHead<Taped<T>>* hea
     const auto predicting = select(states, learned);
     const auto logits = model.language_model.tied ? linear(predicting, language.embed_tokens) : model.language_model.lm_head(predicting);
     result.ar = cross_entropy(logits, targets);
+    result.logits = logits;
   }
   if (painted > 0) {
     const auto pictures = select(states, painted_at).reshaped(Shape{painted, tokens - 1, hidden_size});

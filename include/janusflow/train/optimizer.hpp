@@ -109,4 +109,23 @@ class Optimizer {
   std::vector<TensorState> states_;
 };
 
+/// Puts the averages in the place of the weights for as long as it lives.
+class AveragesInPlace {
+ public:
+  AveragesInPlace(std::span<const TrainedTensor> tensors, Optimizer& optimizer) : tensors_(tensors), optimizer_(optimizer) { exchange(); }
+  ~AveragesInPlace() { exchange(); }
+  AveragesInPlace(const AveragesInPlace&) = delete;
+  AveragesInPlace& operator=(const AveragesInPlace&) = delete;
+
+ private:
+  void exchange() {
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+      if (auto& state = optimizer_.states()[i]; state.steps > 0)
+        std::swap_ranges(tensors_[i].value.begin(), tensors_[i].value.end(), state.average.begin());
+  }
+
+  std::span<const TrainedTensor> tensors_;
+  Optimizer& optimizer_;
+};
+
 }  // namespace janusflow

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <span>
 #include <string>
@@ -43,9 +44,10 @@ void copy_processor(const std::filesystem::path& model, const std::filesystem::p
 
 /// Writes to `directory` what the programs read: the settings of `model` as they are there, model.safetensors of the tensors that
 /// are JanusFlow's (the alignment head is not), f32 or bf16, and the autoencoder in vae/. Every file is replaced whole. Throws Error
-/// where something cannot be read or written.
+/// where something cannot be read or written. `wanted`, where given, says which keys are written.
 void publish_model(const std::filesystem::path& model, const std::filesystem::path& vae, const std::filesystem::path& directory,
-                   std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype);
+                   std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype,
+                   const std::function<bool(const std::string&)>& wanted = {});
 
 }  // namespace janusflow
 

@@ -10,7 +10,7 @@
 namespace janusflow {
 
 /// The order of one list of samples. Where all weigh the same every epoch is a shuffle of its own, else each position draws one in
-/// proportion to the weights.
+/// proportion to the weights; or they come as they are listed.
 class SampleOrder {
  public:
   SampleOrder(std::uint64_t seed, std::string purpose, const std::vector<float>& weights)
@@ -20,10 +20,18 @@ class SampleOrder {
     for (const float weight : weights) cumulative_.push_back(sum += static_cast<double>(weight));
   }
 
+  static SampleOrder as_listed(Index count) {
+    SampleOrder order(0, {}, {});
+    order.count_ = count;
+    order.listed_ = true;
+    return order;
+  }
+
   Index count() const { return count_; }
 
   /// The sample at `position`, any number from 0; there must be a sample.
   Index operator()(Index position) const {
+    if (listed_) return position % count_;
     if (!cumulative_.empty()) {
       const double at = CounterRandom(seed_, purpose_).uniform(static_cast<std::uint64_t>(position)) * cumulative_.back();
       return std::min(std::upper_bound(cumulative_.begin(), cumulative_.end(), at) - cumulative_.begin(), count_ - 1);
@@ -36,6 +44,7 @@ class SampleOrder {
   std::uint64_t seed_;
   std::string purpose_;
   Index count_;
+  bool listed_ = false;
   std::vector<double> cumulative_;  // empty: all weigh the same
 };
 

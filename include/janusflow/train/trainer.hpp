@@ -108,6 +108,10 @@ class Trainer {
       checkpoints_.remove_leftovers();
       check_samples();
       log_.emplace(config_.output / "log.csv", names_, progress_.total_steps);
+      if constexpr (validates)
+        if (!config_.validation.manifest.empty())
+          validation_log_.emplace(config_.output / "validation.csv",
+                                  std::vector<std::string>(O::validation_names.begin(), O::validation_names.end()), progress_.total_steps);
     });
     require_alike("");
     for (; progress_.stage <= last; ++progress_.stage, progress_.step = 0)
@@ -139,6 +143,7 @@ class Trainer {
   }
 
  private:
+  static constexpr bool validates = requires { O::validation_names; };
   static constexpr Index steps_between_checks = 100;  // whether the ranks have the same weights; before every checkpoint too
 
   bool writes() const { return communicator_.rank() == 0; }
@@ -207,6 +212,8 @@ class Trainer {
       if (writes()) write_log(report);
       const bool goes_on = !on_any_rank(communicator_, observer_.step && !observer_.step(report));
       const auto every = [this](Index steps) { return steps > 0 && progress_.total_steps % steps == 0; };
+      if constexpr (validates)
+        if (every(config_.validation.every) || report.total_steps == report.all_steps) validate(report);
       if (writes() && every(config_.samples_every) && observer_.samples) observer_.samples(report);
       if (!goes_on || every(config_.checkpoint_every) || progress_.step == stage.schedule.steps) save();
       else if (every(steps_between_checks)) require_alike(after_step());
@@ -237,6 +244,22 @@ class Trainer {
     ++progress_.step;
     ++progress_.total_steps;
     return report;
+  }
+
+  /// How the averages of the weights, which are what is published, do on samples that are not learned from.
+  void validate(const StepReport& report) {
+    const Stopwatch watch;
+    std::vector<double> measures;
+    {
+      const AveragesInPlace averages(tensors_, *optimizer_);
+      measures = objective_.validate([this](const std::string& what, double done) { return preparing(what, done); });
+    }
+    if (measures.empty() || !validation_log_) return;
+    LogRow row{report.total_steps, report.stage.name, report.learning_rate};
+    row.losses = measures;
+    for (const Index count : samples_before(progress_.step).values) row.samples += count;
+    row.samples_a_second = static_cast<double>(objective_.validation_samples()) / std::max(1e-9, watch.seconds());
+    validation_log_->add(row);
   }
 
   void write_log(const StepReport& report) {
@@ -279,7 +302,7 @@ class Trainer {
   CheckpointDirectory checkpoints_;
   std::vector<TrainedTensor> tensors_;
   std::optional<Optimizer> optimizer_;
-  std::optional<TrainingLog> log_;
+  std::optional<TrainingLog> log_, validation_log_;
   TrainingProgress progress_;
   std::shared_ptr<const Json> settings_;  // what decides the numbers
   std::uint64_t settings_hash_ = 0;

@@ -78,7 +78,8 @@ class TrainingBatch {
   const std::vector<std::int32_t>& targets() const { return targets_; }
 
   Tensor<float, 4> pixels;    // [seen, S, S, 3], normalised; or
-  Tensor<float, 3> features;  // [seen, N, D], what a frozen SigLIP makes of them
+  Tensor<float, 3> features;  // [seen, N, D], what a frozen SigLIP makes of them; or
+  Tensor<float, 4> seen_latents;  // [seen, h, w, Z], clean and scaled, for the generation encoder in SigLIP's place
   Tensor<float, 4> latents;   // [painted, h, w, Z], clean and scaled
   Tensor<float, 4> noise;     // [painted, h, w, Z]
   std::vector<float> times;   // [painted], in [0, 1]

@@ -18,6 +18,12 @@ struct LossSettings {
   double time_mean = 0, time_deviation = 1;  // of the logit
 };
 
+/// Samples that are looked at but never learned from.
+struct ValidationSettings {
+  std::filesystem::path manifest;  // empty: none
+  Index every = 1000;              // steps; and after the last
+};
+
 /// What a JanusFlow run is made of beside what all runs are.
 struct TrainingConfig : RunConfig {
   std::filesystem::path vae, cache;
@@ -25,6 +31,8 @@ struct TrainingConfig : RunConfig {
   double prompt_dropout = 0.1;     // share of generation prompts that are left out, for guidance
   Index noise_levels = 1;          // of each generation sample in a step; they share its prompt
   Index pack_length = 4096;        // tokens of a packed sequence
+  bool shared_encoder = false;     // pictures that are asked about go through the generation encoder, in SigLIP's place
+  ValidationSettings validation;
   std::vector<std::string> sample_prompts;
 
   /// Reads and checks a config. Throws Error naming file and key for whatever is missing, unknown or out of range.
@@ -35,6 +43,7 @@ struct TrainingConfig : RunConfig {
 
  private:
   void read_losses(const JsonObject& json);
+  void read_validation(const JsonObject& json, const std::filesystem::path& directory);
 };
 
 }  // namespace janusflow

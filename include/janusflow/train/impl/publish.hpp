@@ -38,14 +38,15 @@ JANUSFLOW_INLINE void copy_processor(const std::filesystem::path& model, const s
 
 JANUSFLOW_INLINE void publish_model(
     const std::filesystem::path& model, const std::filesystem::path& vae, const std::filesystem::path& directory,
-    std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype) {
+    std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype, const std::function<bool(const std::string&)>& wanted) {
   detail::make_directories(directory / "vae");
   Json config = read_json_file(model / "config.json");
   JanusFlow<Layout> layout(JanusFlowConfig::from_json(JsonObject(config, (model / "config.json").string())));
   const auto keys = parameter_keys(layout);
   const std::set<std::string> published(keys.begin(), keys.end());
-  const auto entries =
-      published_entries(tensors, optimizer, dtype, [&](const std::string& name) { return published.contains(name) ? name : std::string(); });
+  const auto entries = published_entries(tensors, optimizer, dtype, [&](const std::string& name) {
+    return published.contains(name) && (!wanted || wanted(name)) ? name : std::string();
+  });
   write_safetensors(directory / "model.safetensors", entries, {{"format", "pt"}});
   config["torch_dtype"] = dtype == Dtype::bf16 ? "bfloat16" : "float32";
   write_json_file(directory / "config.json", config);

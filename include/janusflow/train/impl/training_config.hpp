@@ -9,13 +9,15 @@ namespace janusflow {
 
 JANUSFLOW_INLINE TrainingConfig TrainingConfig::from_json(const JsonObject& json, const std::filesystem::path& directory) {
   TrainingConfig config;
-  config.read(json, directory, {"janusflow", {"vae", "cache", "losses", "prompt_dropout", "noise_levels", "pack_length"},
+  config.read(json, directory, {"janusflow", {"vae", "cache", "losses", "prompt_dropout", "noise_levels", "pack_length", "shared_encoder", "validation"},
                                 {"samples_every", "sample_prompts"}, true});
   config.vae = json.has("vae") ? read_path(json, "vae", directory) : config.model / "vae";
   config.cache = json.has("cache") ? read_path(json, "cache", directory) : config.output / "cache";
   config.prompt_dropout = json.number("prompt_dropout", 0, 1, config.prompt_dropout);
   config.noise_levels = json.integer("noise_levels", 1, 1000, config.noise_levels);
   config.pack_length = json.integer("pack_length", 2, max_extent, config.pack_length);
+  config.shared_encoder = json.get("shared_encoder", config.shared_encoder);
+  if (json.has("validation")) config.read_validation(json.object("validation"), directory);
   if (json.has("losses")) config.read_losses(json.object("losses"));
   if (json.has("log")) config.sample_prompts = json.object("log").get<std::vector<std::string>>("sample_prompts", {});
   require(config.samples_every == 0 || !config.sample_prompts.empty(), json.name("log"), ".sample_prompts is missing: samples_every asks for sheets");
@@ -29,7 +31,14 @@ JANUSFLOW_INLINE Json TrainingConfig::to_json() const {
                     {"repa_width", losses.repa_width},
                     {"times", losses.logit_normal ? "logit_normal" : "uniform"}, {"time_mean", losses.time_mean},
                     {"time_deviation", losses.time_deviation}};
+  if (shared_encoder) json["shared_encoder"] = true;
   return json;
+}
+
+JANUSFLOW_INLINE void TrainingConfig::read_validation(const JsonObject& json, const std::filesystem::path& directory) {
+  json.require_known({"manifest", "every"});
+  validation.manifest = read_path(json, "manifest", directory);
+  validation.every = json.integer("every", 1, 1'000'000'000, validation.every);
 }
 
 JANUSFLOW_INLINE void TrainingConfig::read_losses(const JsonObject& json) {
