@@ -52,6 +52,25 @@ TEST_CASE("a freed block is handed out again, and only for its own size") {
   CHECK(pool.pooled() == 0);
 }
 
+TEST_CASE("a block serves what is somewhat smaller, and nothing much smaller") {
+  BufferPool& pool = BufferPool::instance();
+  pool.release();
+  const void* block = nullptr;
+  {
+    const Buffer large(1'000'000);
+    block = large.data();
+  }
+  {
+    const Buffer smaller(850'000);
+    CHECK(smaller.data() == block);
+    CHECK(pool.pooled() == 0);
+  }
+  const Buffer half(500'000);
+  CHECK(half.data() != block);
+  const Buffer again(1'000'000);  // it is still as large as it was
+  CHECK(again.data() == block);
+}
+
 TEST_CASE("release gives everything unused back and leaves what is in use") {
   BufferPool& pool = BufferPool::instance();
   Buffer used(5'000'000);

@@ -98,8 +98,8 @@ class ThreadBlocks {
 
 }  // namespace detail
 
-/// The process-wide pool behind Buffer. Freed blocks are kept by size and handed out again, so that a sampling loop touches the
-/// allocator, and the kernel's page zeroing, in its first step only. Thread-safe.
+/// The process-wide pool behind Buffer. Freed blocks are kept by size and handed out again, for what is as large or somewhat smaller, so
+/// that a sampling loop touches the allocator, and the kernel's page zeroing, in its first step only. Thread-safe.
 class BufferPool {
  public:
   static BufferPool& instance() {
@@ -108,7 +108,7 @@ class BufferPool {
     return *pool;
   }
 
-  /// `bytes` is rounded up to the block's size. Throws Error when there is no such memory.
+  /// `bytes` becomes the block's size, which may be larger. Throws Error when there is no such memory.
   [[gnu::noinline]] void* allocate(std::size_t& bytes) {
     const std::size_t wanted = bytes;
     bytes = block_size(bytes);
@@ -171,12 +171,14 @@ class BufferPool {
     return (bytes + step - 1) / step * step;
   }
 
-  /// A free block of exactly `bytes`, or null.
-  void* reused(std::size_t bytes) {
+  /// The smallest free block that is not a quarter larger than `bytes`, which becomes its size, or null: where sizes vary, as those
+  /// of training's batches do, the pool would else fill up with blocks of sizes that never come again.
+  void* reused(std::size_t& bytes) {
     const std::lock_guard lock(mutex_);
-    const auto free = free_.find(bytes);
-    if (free == free_.end()) return nullptr;
+    const auto free = free_.lower_bound(bytes);
+    if (free == free_.end() || free->first - bytes > bytes / 4) return nullptr;
     void* block = free->second;
+    bytes = free->first;
     free_.erase(free);
     pooled_ -= bytes;
     return block;
