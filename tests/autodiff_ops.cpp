@@ -68,7 +68,7 @@ TEST_CASE("norms, activations and arithmetic") {
   check_gradients([](const auto& x, const auto& w) { return jf::rms_norm(x, w, 1e-3f); }, x, w);
   check_gradients([](const auto& x, const auto& w, const auto& b) { return jf::layer_norm(x, w, b, 1e-3f); }, x, w, b);
   check_gradients([](const auto& x, const auto& w, const auto& b) { return jf::group_norm(x, w, b, 2, 1e-3f); }, x, w, b);
-  check_gradients([](const auto& x, const auto& w, const auto& b) { return jf::group_norm_silu(x, w, b, 2, 1e-3f); }, x, w, b);
+  check_gradients([](const auto& x, const auto& w, const auto& b) { return jf::silu_of_group_norm(x, w, b, 2, 1e-3f); }, x, w, b);
   check_gradients([](const auto& x, const auto& w, const auto& b) { return jf::global_response_norm(x, w, b); }, x, w, b);
   check_gradients([](const auto& x, const auto& s) { return jf::modulate(x, s); }, x, s);
   check_gradients([](const auto& x) { return jf::silu(x); }, x);

@@ -66,6 +66,65 @@ TEST_CASE("conv2d: float32 against double") {
       }
 }
 
+TEST_CASE_TEMPLATE("conv2d: a normalised picture that is read gives the bytes of one that was written", Dot, Float32Dot, BFloat16Dot) {
+  for (const Index channels : {4, 12, 34}) {
+    CAPTURE(channels);
+    const auto x = random_tensor<float>(Shape{Index{2}, Index{7}, Index{5}, channels}, 1);
+    const auto w = random_tensor<float>(Shape{Index{18}, channels, Index{3}, Index{3}}, 2);
+    const auto bias = random_tensor<float>(Shape{Index{18}}, 3), weight = random_tensor<float>(Shape{channels}, 4),
+               shift = random_tensor<float>(Shape{channels}, 5);
+    const auto filter = packed<Dot>(w);
+    const auto same = ConvGeometry::same(3);
+    const auto written = jf::conv2d(jf::group_norm_silu(x, weight, shift, 2, 1e-6f), filter, bias, same);
+    const auto read = jf::conv2d(jf::silu_of_group_norm(x, weight, shift, 2, 1e-6f), filter, bias, same);
+    CHECK(std::equal(read.begin(), read.end(), written.begin()));
+    const auto given = jf::conv2d(jf::silu_of_group_norm(x.clone(), weight, shift, 2, 1e-6f), filter, bias, same);
+    CHECK(std::equal(given.begin(), given.end(), written.begin()));
+    CHECK_THROWS_AS(jf::silu_of_group_norm(x, weight, shift, 5, 1e-6f), jf::Error);
+  }
+}
+
+TEST_CASE_TEMPLATE("conv2d: a picture too large for one strip gives the bytes of one picture line by line", Dot, Float32Dot, BFloat16Dot) {
+  // Lines of 256 KB in float32: strips of 32 lines, of which 30 are left for a kernel of 3.
+  const Index channels = 64, width = 1024;
+  const auto filter = packed<Dot>(random_tensor<float>(Shape{Index{2}, channels, Index{3}, Index{3}}, 2));
+  const auto weight = random_tensor<float>(Shape{channels}, 4), shift = random_tensor<float>(Shape{channels}, 5);
+  const auto x = random_tensor<float>(Shape{Index{2}, Index{71}, width, channels}, 1);
+  for (const ConvGeometry geometry : {ConvGeometry::same(3), ConvGeometry{.stride = 2, .bottom = 1, .right = 1}}) {
+    const auto y = jf::conv2d(jf::silu_of_group_norm(x, weight, shift, 2, 1e-6f), filter, {}, geometry);
+    const auto written = jf::group_norm_silu(x, weight, shift, 2, 1e-6f);
+    const auto rows = y.size() / 2 / y.shape()[1];
+    for (Index b = 0; b < 2; ++b)
+      for (Index row = 0; row < y.shape()[1]; ++row) {
+        // The lines under the kernel alone, as a picture of their own.
+        const Index first = row * geometry.stride - geometry.top, begin = std::max<Index>(0, first), end = std::min<Index>(71, first + 3);
+        Tensor<float, 4> lines(Shape{Index{1}, end - begin, width, channels});
+        std::copy_n(&written(b, begin, 0, 0), lines.size(), lines.data());
+        ConvGeometry own = geometry;
+        own.top = begin - first;
+        own.bottom = first + 3 - end;
+        const auto one = jf::conv2d(lines, filter, {}, own);
+        REQUIRE(std::equal(one.begin(), one.end(), &y(b, row, 0, 0)));
+        CHECK(one.size() == rows);
+      }
+  }
+}
+
+TEST_CASE("conv2d: onto a picture is the sum, in its memory") {
+  const auto x = random_tensor<float>(Shape{Index{1}, Index{7}, Index{5}, Index{12}}, 1);
+  const auto filter = packed<Float32Dot>(random_tensor<float>(Shape{Index{18}, Index{12}, Index{3}, Index{3}}, 2));
+  const auto bias = random_tensor<float>(Shape{Index{18}}, 3), ones = random_tensor<float>(Shape{Index{12}}, 4);
+  auto y = random_tensor<float>(Shape{Index{1}, Index{7}, Index{5}, Index{18}}, 6);
+  const auto sum = jf::conv2d(jf::silu_of_group_norm(x, ones, ones, 2, 1e-6f), filter, bias, ConvGeometry::same(3), jf::Add{y});
+  const float* memory = y.data();
+  const auto onto = jf::conv2d_onto(std::move(y), jf::silu_of_group_norm(x, ones, ones, 2, 1e-6f), filter, bias, ConvGeometry::same(3));
+  CHECK(onto.data() == memory);
+  CHECK(std::equal(onto.begin(), onto.end(), sum.begin()));
+  CHECK_THROWS_AS(jf::conv2d_onto(random_tensor<float>(Shape{Index{1}, Index{7}, Index{5}, Index{17}}, 6), jf::silu_of_group_norm(x, ones, ones, 2, 1e-6f),
+                                  filter, bias, ConvGeometry::same(3)),
+                  jf::Error);
+}
+
 TEST_CASE("conv2d: bfloat16 is exact products of rounded numbers, summed in float32") {
   for (const auto& [kernel, geometry] : kinds)
     for (const Index in : {1, 3, 8}) {
@@ -138,7 +197,8 @@ TEST_CASE("conv2d: what does not fit is refused in one sentence") {
   CHECK(message_of([&] { jf::conv2d(x, w, {}, {}); }) == sentence);  // no room for a kernel
   CHECK(message_of([&] { jf::conv2d(x, w, {}, {.stride = 0, .top = 1}); }) == sentence);
   CHECK(message_of([&] { jf::conv2d(x, w, {}, {.top = 2, .left = -3}); }) == sentence);
-  CHECK(message_of([&] { jf::conv2d(x, jf::PackedFilter<Float32Dot>(4, 3, 3), {}, ConvGeometry::same(3)); }) == sentence);
+  CHECK(message_of([&] { jf::conv2d(x, jf::PackedFilter<Float32Dot>(4, 3, 3), {}, ConvGeometry::same(3)); }) ==
+        "conv2d: the weight [4, 3, 3, 3] has no values yet");
   CHECK(message_of([&] { jf::conv2d(x.view().columns(0, 2), w, {}, ConvGeometry::same(3)); }) ==
         "conv2d: x [1, 2, 5, 2] does not match weight [4, 3, 3, 3]");
   CHECK(message_of([&] { jf::conv2d(x, w, Tensor<float, 1>(Shape{Index{3}}, 0.0f), ConvGeometry::same(3)); }) ==

@@ -91,11 +91,11 @@ TEST_CASE("autoencoder: a run that is stopped and goes on ends where an undistur
 }
 
 TEST_CASE("autoencoder: it learns, and what it publishes is an autoencoder with latents of unit deviation") {
-  AutoencoderTrainer trainer(read(config("learns", 100)));
+  AutoencoderTrainer trainer(read(config("learns", 200)));
   REQUIRE(trainer.run());
   const auto& rows = trainer.log().rows();
   CHECK(trainer.log().header() == "step,stage,learning_rate,loss,l1,l2,multi_scale,kl,gradient_norm,samples,samples_per_second");
-  CHECK(rows.back().samples == 600);
+  CHECK(rows.back().samples == 1200);
   for (const std::size_t loss : {0u, 1u, 2u}) {
     double last = 0;  // on average of ten steps: one alone is as hard as its pictures' noise
     for (std::size_t i = rows.size() - 10; i < rows.size(); ++i) last += rows[i].losses[loss] / 10;

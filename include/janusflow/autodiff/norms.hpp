@@ -51,7 +51,7 @@ Var<T, 4> group_norm(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1
 }
 
 template <class T>
-Var<T, 4> group_norm_silu(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps) {
+Var<T, 4> silu_of_group_norm(const Var<T, 4>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, Index groups, float eps) {
   return detail::result_of(
       "group_norm_silu", group_norm_silu(x.value(), weight.value(), bias.value(), groups, T(eps)),
       [x, weight, bias, groups, eps](Tensor<T, 4> dy) {

@@ -235,6 +235,12 @@ Var<T, 4> conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& b
       x, weight, bias);
 }
 
+/// y + conv2d(x).
+template <class T>
+Var<T, 4> conv2d_onto(const Var<T, 4>& y, const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias, ConvGeometry geometry) {
+  return conv2d(x, weight, bias, geometry, Add{y});
+}
+
 template <class T>
 Var<T, 4> upsample_conv2d(const Var<T, 4>& x, const Var<T, 4>& weight, const Var<T, 1>& bias) {
   return detail::product<T, 4>(

@@ -27,11 +27,12 @@ struct ResnetBlock {
     if (in != out) conv_shortcut.push_back(Conv2d<P>::same(in, out, 1));
   }
 
-  /// x [B, H, W, in] -> [B, H, W, out]
+  /// x [B, H, W, in] -> [B, H, W, out]. The memory of an x that is given away becomes the result's, or is free before the end.
   template <class X>
-  X operator()(const X& x) const {
-    const X h = norm2.then_silu(conv1(norm1.then_silu(x)));
-    return conv_shortcut.empty() ? conv2(h, Add{x}) : conv2(h, Add{conv_shortcut[0](x)});
+  X operator()(X x) const {
+    const auto h = norm2.then_silu(conv1(norm1.then_silu(std::as_const(x))));
+    if (!conv_shortcut.empty()) x = conv_shortcut[0](x);
+    return conv2.onto(std::move(x), h);
   }
 
   template <class Self, class V>
@@ -90,10 +91,10 @@ struct MidBlock {
 
   /// x [B, H, W, C] -> [B, H, W, C]
   template <class X>
-  X operator()(const X& x) const {
-    X h = resnets[0](x);
-    if (!attentions.empty()) h = attentions[0](h);
-    return resnets[1](h);
+  X operator()(X x) const {
+    x = resnets[0](std::move(x));
+    if (!attentions.empty()) x = attentions[0](x);
+    return resnets[1](std::move(x));
   }
 
   template <class Self, class V>
@@ -152,7 +153,7 @@ struct DownBlock {
 
   template <class X>
   X operator()(X x) const {
-    for (const auto& resnet : resnets) x = run_block(resnet, x);
+    for (const auto& resnet : resnets) x = run_block(resnet, std::move(x));
     return downsamplers.empty() ? std::move(x) : downsamplers[0](x);
   }
 
@@ -174,10 +175,13 @@ struct UpBlock {
     if (upsample) upsamplers.emplace_back(out);
   }
 
-  template <class X>
-  X operator()(X x) const {
-    for (const auto& resnet : resnets) x = run_block(resnet, x);
-    return upsamplers.empty() ? std::move(x) : upsamplers[0](x);
+  /// `before_doubling()` is called when nothing of the smaller size but the picture itself is needed any more.
+  template <class X, class Observer>
+  X operator()(X x, Observer&& before_doubling) const {
+    for (const auto& resnet : resnets) x = run_block(resnet, std::move(x));
+    if (upsamplers.empty()) return x;
+    before_doubling();
+    return upsamplers[0](x);
   }
 
   template <class Self, class V>
@@ -220,7 +224,7 @@ struct AutoencoderEncoder {
   LatentDistribution<X> operator()(const X& picture) const {
     X h = conv_in(picture);
     for (const auto& block : down_blocks) h = block(std::move(h));
-    h = conv_out(conv_norm_out.then_silu(mid_block(h)));  // [B, h, w, 2 Z]
+    h = conv_out(conv_norm_out.then_silu(mid_block(std::move(h))));  // [B, h, w, 2 Z]
     if (!quant_conv.empty()) h = quant_conv[0](h);
     const Index z = h.shape()[3] / 2;
     return {X(columns(h, 0, z)), X(columns(h, z, 2 * z))};
@@ -260,19 +264,19 @@ struct AutoencoderDecoder {
   }
 
   /// z [B, h, w, latent channels], divided by the scaling factor already -> picture [B, H, W, 3], about [-1, 1].
-  /// `after_block(i)` is called after each block, when nothing of its size is needed any more.
+  /// `between(i)` is called before block i doubles the picture and behind it: what has been freed by then is of sizes that do not come again.
   template <class X, class Observer>
-  X decode(const X& z, Observer&& after_block) const {
+  X decode(const X& z, Observer&& between) const {
     X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
-    h = mid_block(h);
+    h = mid_block(std::move(h));
     Index index = 0;
     for (const auto& block : up_blocks) {
-      h = block(std::move(h));
-      after_block(index++);
+      h = block(std::move(h), [&] { between(index); });
+      between(index++);
     }
     return conv_out(conv_norm_out.then_silu(h));
   }
-  /// The same, with the least memory: the next block's pictures are twice as large, so what the last one freed would only lie there.
+  /// The same, with the least memory.
   template <class X>
   X operator()(const X& z) const {
     return decode(z, [](Index) { BufferPool::instance().release(); });

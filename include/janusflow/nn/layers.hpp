@@ -1,6 +1,9 @@
 // The layers that every model here is made of: parameters, and the free function that they call.
 #pragma once
 
+#include <type_traits>
+#include <utility>
+
 #include "janusflow/nn/parameters.hpp"
 #include "janusflow/nn/visit.hpp"
 #include "janusflow/ops/elementwise.hpp"
@@ -13,8 +16,9 @@ namespace janusflow {
 
 /// block(x, more...), one of the blocks that a model is a row of. (A tape has its own reading, which may forget the inside.)
 template <class Block, class X, class... More>
-auto run_block(const Block& block, const X& x, const More&... more) {
-  return block(x, more...);
+  requires TensorLike<std::remove_cvref_t<X>>
+auto run_block(const Block& block, X&& x, const More&... more) {
+  return block(std::forward<X>(x), more...);
 }
 
 /// Whether a layer has an additive term.
@@ -62,6 +66,11 @@ struct Conv2d {
   template <class X, class After = Identity>
   auto operator()(const X& x, After after = {}) const {
     return conv2d(x, weight, bias, geometry, after);
+  }
+  /// y + conv(x), in y's memory where that is possible.
+  template <class Y, class X>
+  auto onto(Y&& y, const X& x) const {
+    return conv2d_onto(std::forward<Y>(y), x, weight, bias, geometry);
   }
 
   template <class Self, class V>
@@ -171,10 +180,10 @@ struct GroupNorm {
   auto operator()(const X& x) const {
     return group_norm(x, weight, bias, groups, eps);
   }
-  /// silu of the normalised picture, in one pass.
+  /// silu of the normalised picture, for a convolution to read.
   template <class X>
-  auto then_silu(const X& x) const {
-    return group_norm_silu(x, weight, bias, groups, eps);
+  auto then_silu(X&& x) const {
+    return silu_of_group_norm(std::forward<X>(x), weight, bias, groups, eps);
   }
 
   template <class Self, class V>

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "janusflow/ops/linear.hpp"
+#include "janusflow/ops/normalised_picture.hpp"
 
 namespace janusflow {
 
@@ -54,32 +57,64 @@ class PackedFilter {
 
 namespace detail {
 
-/// A picture's values as input words, pixel by pixel: rounded once, not once for every tap that reads them.
+/// Lines [begin, end) of a batch of pictures, counted over all of them.
+struct Lines {
+  Index begin, end;
+};
+
+/// The numbers of some lines of a picture as input words, pixel by pixel: rounded, or normalised, once, not once for every tap that reads
+/// them.
 template <class Dot>
 class WordPicture {
  public:
   using Word = typename Dot::InputWord;
 
-  explicit WordPicture(TensorView<const float, 4> x) : words_((x.shape[3] + Dot::depth - 1) / Dot::depth) {
+  WordPicture(TensorView<const float, 4> x, Lines lines) : WordPicture(x.shape, lines) {
     if constexpr (std::is_same_v<Word, float>) {
       if (x.contiguous()) {  // the values are their own words
         data_ = x.data;
         return;
       }
     }
-    storage_ = Buffer(static_cast<std::size_t>(x.rows() * words_) * sizeof(Word));
-    Word* to = static_cast<Word*>(storage_.data());
-    parallel_chunks(x.rows(), 256, [&](Index begin, Index end) {
-      for (Index pixel = begin; pixel < end; ++pixel) Dot::input_words(x.row(pixel), x.shape[3], to + pixel * words_);
+    fill(lines, [&](Index pixel, Word* to) { Dot::input_words(x.row(pixel), x.shape[3], to); });
+  }
+  WordPicture(const NormalisedPicture& x, Lines lines) : WordPicture(x.shape(), lines) {
+    fill(lines, [&](Index pixel, Word* to) {
+      if constexpr (std::is_same_v<Word, float>) {
+        x.read_pixel(pixel, to);
+      } else {
+        thread_local std::vector<float> values;
+        values.resize(static_cast<std::size_t>(x.shape()[3]));
+        x.read_pixel(pixel, values.data());
+        Dot::input_words(values.data(), x.shape()[3], to);
+      }
     });
-    data_ = to;
+  }
+
+  /// Bytes of the words of a line of x.
+  static std::size_t line_bytes(const Shape<4>& x) {
+    return static_cast<std::size_t>(x[2] * ((x[3] + Dot::depth - 1) / Dot::depth)) * sizeof(Word);
   }
 
   Index words() const { return words_; }
+  /// A pixel counted over all pictures, on one of the lines.
   const Word* pixel(Index i) const { return data_ + i * words_; }
 
  private:
-  Index words_;
+  WordPicture(const Shape<4>& shape, Lines) : words_((shape[3] + Dot::depth - 1) / Dot::depth), width_(shape[2]) {}
+
+  template <class Fill>
+  void fill(Lines lines, Fill&& read) {
+    const Index first = lines.begin * width_, count = (lines.end - lines.begin) * width_;
+    storage_ = Buffer(static_cast<std::size_t>(count * words_) * sizeof(Word));
+    Word* const to = static_cast<Word*>(storage_.data());
+    parallel_chunks(count, 64, [&](Index begin, Index end) {
+      for (Index pixel = begin; pixel < end; ++pixel) read(first + pixel, to + pixel * words_);
+    });
+    data_ = to - first * words_;
+  }
+
+  Index words_, width_;
   Buffer storage_;
   const Word* data_ = nullptr;
 };
@@ -113,16 +148,18 @@ void gather_patches(const WordPicture<Dot>& picture, const Shape<4>& shape, Inde
   }
 }
 
-/// epilogue(patches . weightT) over all output pixels [B, out_height, out_width].
+/// epilogue(patches . weightT) over the output pixels of `lines` of [B, out_height, out_width].
 template <class Dot, class Epilogue>
 void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const PackedFilter<Dot>& weight,
-              const ConvGeometry& geometry, Index out_height, Index out_width, const Epilogue& epilogue) {
+              const ConvGeometry& geometry, Index out_height, Index out_width, Lines lines, const Epilogue& epilogue) {
   using Word = typename Dot::InputWord;
   const PanelPairs<Dot> pairs{weight.matrix()};
   const Index words = input_row_words<Dot>(weight.matrix().in_features());
   // So many panels are gathered at once and used for every weight panel: half of a common second-level cache.
   const Index panels = std::clamp<Index>((Index{1} << 19) / (simd::tile_rows * words * static_cast<Index>(sizeof(Word))), 1, 16);
-  parallel_chunks(shape[0] * out_height * out_width, panels * simd::tile_rows, [&](Index begin, Index end) {
+  const Index first = lines.begin * out_width;
+  parallel_chunks((lines.end - lines.begin) * out_width, panels * simd::tile_rows, [&](Index from, Index to) {
+    const Index begin = first + from, end = first + to;
     const Buffer storage(static_cast<std::size_t>((end - begin) * words) * sizeof(Word));
     Word* gathered = static_cast<Word*>(storage.data());
     for (Index row = begin; row < end; row += simd::tile_rows)
@@ -130,6 +167,40 @@ void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const Pack
                           std::min<Index>(simd::tile_rows, end - row), gathered + (row - begin) * words);
     gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue);
   });
+}
+
+inline Shape<4> conv2d_shape(const Shape<4>& x, const Shape<4>& weight, const ConvGeometry& geometry) {
+  const Index height = x[1] + geometry.top + geometry.bottom, width = x[2] + geometry.left + geometry.right, kernel = weight[2];
+  require(x[3] == weight[1] && geometry.stride >= 1 && height >= kernel && width >= kernel, "conv2d: x ", x, " does not match weight ", weight);
+  return {{x[0], (height - kernel) / geometry.stride + 1, (width - kernel) / geometry.stride + 1, weight[0]}};
+}
+
+/// y = after(conv(source)), picture by picture in strips, so that the words of a strip stay in the caches, and are all there is of them.
+template <class Dot, class Source, class After>
+void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shape, const PackedFilter<Dot>& weight,
+                 const Tensor<float, 1>& bias, const ConvGeometry& geometry, After after) {
+  require(weight.filled(), "conv2d: the weight ", weight.shape(), " has no values yet");
+  const Index channels = weight.out_channels(), height = y.shape()[1], width = y.shape()[2];
+  require(bias.empty() || bias.size() == channels, "conv2d: bias ", bias.shape(), " does not match weight ", weight.shape());
+  const StoreTile<After> epilogue{{y.data(), channels}, channels, bias.empty() ? nullptr : bias.data(), after,
+                                  too_large_for_caches(shape[0] * height * width, channels)};
+  constexpr std::size_t strip_bytes = std::size_t{8} << 20;
+  const std::size_t line = WordPicture<Dot>::line_bytes(shape);
+  const Index lines = static_cast<Index>(strip_bytes / std::max<std::size_t>(1, line));
+  if (shape[0] * shape[1] <= lines) {
+    convolve<Dot>(WordPicture<Dot>(source, Lines{0, shape[0] * shape[1]}), shape, weight, geometry, height, width,
+                  Lines{0, shape[0] * height}, epilogue);
+    return;
+  }
+  const Index kernel = weight.kernel(), step = std::max<Index>(1, (lines - kernel) / geometry.stride + 1);
+  for (Index b = 0; b < shape[0]; ++b)
+    for (Index row = 0; row < height; row += step) {
+      const Index end = std::min(height, row + step);
+      const Index top = std::max<Index>(0, row * geometry.stride - geometry.top);
+      const Index bottom = std::clamp<Index>((end - 1) * geometry.stride - geometry.top + kernel, top, shape[1]);
+      convolve<Dot>(WordPicture<Dot>(source, Lines{b * shape[1] + top, b * shape[1] + bottom}), shape, weight, geometry, height, width,
+                    Lines{b * height + row, b * height + end}, epilogue);
+    }
 }
 
 }  // namespace detail
@@ -140,20 +211,30 @@ template <TensorLike X, class Dot, class After = Identity>
 Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias, ConvGeometry geometry,
                         After after = {}) {
   const TensorView<const float, 4> input = x.view();
-  const Index kernel = weight.kernel(), channels = weight.out_channels();
-  require(weight.filled() && input.shape[3] == weight.in_channels() && geometry.stride >= 1 &&
-              input.shape[1] + geometry.top + geometry.bottom >= kernel &&
-              input.shape[2] + geometry.left + geometry.right >= kernel,
-          "conv2d: x ", input.shape, " does not match weight ", weight.shape());
-  require(bias.empty() || bias.size() == channels, "conv2d: bias ", bias.shape(), " does not match weight ", weight.shape());
-  const Index height = (input.shape[1] + geometry.top + geometry.bottom - kernel) / geometry.stride + 1;
-  const Index width = (input.shape[2] + geometry.left + geometry.right - kernel) / geometry.stride + 1;
-  Tensor<float, 4> y(Shape{input.shape[0], height, width, channels});
-  detail::require_fits(after, input.shape[0] * height * width, channels);
-  detail::convolve<Dot>(detail::WordPicture<Dot>(input), input.shape, weight, geometry, height, width,
-                        detail::StoreTile<After>{{y.data(), channels}, channels, bias.empty() ? nullptr : bias.data(), after,
-                                               detail::too_large_for_caches(y.size() / std::max<Index>(1, channels), channels)});
+  Tensor<float, 4> y(detail::conv2d_shape(input.shape, weight.shape(), geometry));
+  detail::require_fits(after, y.shape().rows(), y.shape().last());
+  detail::conv2d_into(y, input, input.shape, weight, bias, geometry, after);
   return y;
+}
+
+/// The same of silu(group_norm(x)): the bytes are those of conv2d of group_norm_silu's picture.
+template <class Dot, class After = Identity>
+Tensor<float, 4> conv2d(const NormalisedPicture& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias, ConvGeometry geometry,
+                        After after = {}) {
+  Tensor<float, 4> y(detail::conv2d_shape(x.shape(), weight.shape(), geometry));
+  detail::require_fits(after, y.shape().rows(), y.shape().last());
+  detail::conv2d_into(y, x, x.shape(), weight, bias, geometry, after);
+  return y;
+}
+
+/// y + conv2d(x, weight, bias), in y's memory.
+template <class Dot>
+Tensor<float, 4> conv2d_onto(Tensor<float, 4>&& y, const NormalisedPicture& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias,
+                             ConvGeometry geometry) {
+  const Shape<4> shape = detail::conv2d_shape(x.shape(), weight.shape(), geometry);
+  require(y.shape() == shape, "conv2d_onto: y ", y.shape(), " is not the product's ", shape);
+  detail::conv2d_into(y, x, x.shape(), weight, bias, geometry, Add{std::as_const(y)});
+  return std::move(y);
 }
 
 /// The weight [out, in, 3, 3] of a convolution behind a nearest-neighbour doubling, folded: of the nine taps on the doubled
@@ -227,12 +308,12 @@ Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, 
   require(bias.empty() || bias.size() == channels, "upsample_conv2d: bias ", bias.shape(), " does not match weight ",
           weight.shape());
   Tensor<float, 4> y(Shape{batch, 2 * height, 2 * width, channels});
-  const detail::WordPicture<Dot> picture(input);
+  const detail::WordPicture<Dot> picture(input, {0, batch * height});
   for (Index row = 0; row < 2; ++row)
     for (Index column = 0; column < 2; ++column) {
       const ConvGeometry geometry{1, 1 - row, 1 - column, row, column};
       const detail::RowsOfPhase place{y.data() + (row * 2 * width + column) * channels, width, channels};
-      detail::convolve<Dot>(picture, input.shape, weight.phase(row, column), geometry, height, width,
+      detail::convolve<Dot>(picture, input.shape, weight.phase(row, column), geometry, height, width, {0, batch * height},
                             detail::StoreTile<Identity, detail::RowsOfPhase>{place, channels,
                                                                             bias.empty() ? nullptr : bias.data(), {},
                                                                             detail::too_large_for_caches(input.rows(), channels)});

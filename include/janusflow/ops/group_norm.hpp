@@ -86,41 +86,60 @@ inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index gr
   return all;
 }
 
+/// What a group norm makes of a picture's numbers, channel by channel: (x - mean) scale + bias, mean and scale the picture's own.
+class GroupAffine {
+ public:
+  GroupAffine(TensorView<const float, 4> x, TensorView<const float, 1> weight, Index groups, float eps)
+      : pixels_(x.shape[1] * x.shape[2]), of_(Shape{x.shape[0], Index{2}, x.shape[3]}) {
+    const std::vector<Moments> moments = group_moments(x, groups);
+    const Index channels = x.shape[3], size = channels / groups;
+    for (Index b = 0; b < x.shape[0]; ++b)
+      for (Index c = 0; c < channels; ++c) {
+        const Moments& m = moments[static_cast<std::size_t>(b * groups + c / size)];
+        of_(b, 0, c) = static_cast<float>(m.mean);
+        of_(b, 1, c) = static_cast<float>(weight.data[c] / std::sqrt(m.squares / m.count + static_cast<double>(eps)));
+      }
+  }
+
+  /// to [C] = after(the norm of `from` [C]), the numbers of a pixel, counted over all pictures.
+  template <class After>
+  void map_pixel(Index pixel, const float* from, const float* bias, float* to, After after) const {
+    const Index channels = of_.shape()[2];
+    const float* mean = of_.data() + pixel / pixels_ * 2 * channels;
+    simd::map(
+        channels, to,
+        [&](simd::Batch v, simd::Batch m, simd::Batch scale, simd::Batch shift) { return after(simd::multiply_add(v - m, scale, shift)); },
+        from, mean, mean + channels, bias);
+  }
+
+ private:
+  Index pixels_;
+  Tensor<float, 3> of_;  // [B, mean and scale, C]
+};
+
+/// Throws Error where a group norm of `groups` groups does not fit x.
+template <class T>
+void require_groups(const char* op, const Shape<4>& x, TensorView<const T, 1> weight, TensorView<const T, 1> bias, Index groups) {
+  require_vector(op, x, "weight", weight.shape);
+  require_vector(op, x, "bias", bias.shape);
+  require(groups >= 1 && x[3] % groups == 0, op, ": the channels of x ", x, " are not a multiple of ", groups, " groups");
+}
+
 /// group_norm, followed by `after` on each number.
 template <TensorLike X, class After>
 auto group_norm(const char* op, const X& input, VectorLike<X> weight, VectorLike<X> bias, Index groups,
                 typename X::value_type eps, After after) {
   using T = typename X::value_type;
   const TensorView<const T, 4> x = input.view();
-  const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2];
-  require_vector(op, x.shape, "weight", weight.shape);
-  require_vector(op, x.shape, "bias", bias.shape);
-  require(groups >= 1 && channels % groups == 0, op, ": the channels of x ", x.shape, " are not a multiple of ", groups,
-          " groups");
+  require_groups<T>(op, x.shape, weight, bias, groups);
   if constexpr (!vectorised<T>) {
     return map_elements(after, reference::group_norm(x, weight, bias, groups, eps));
   } else {
-    const std::vector<Moments> moments = group_moments(x, groups);
-    const Index size = channels / groups;
-    Tensor<float, 3> affine(
-        Shape{x.shape[0], Index{2}, channels});  // per channel: the mean, and what multiplies x - mean
-    for (Index b = 0; b < x.shape[0]; ++b)
-      for (Index c = 0; c < channels; ++c) {
-        const Moments& m = moments[static_cast<std::size_t>(b * groups + c / size)];
-        affine(b, 0, c) = static_cast<float>(m.mean);
-        affine(b, 1, c) =
-            static_cast<float>(weight.data[c] / std::sqrt(m.squares / m.count + static_cast<double>(eps)));
-      }
+    const GroupAffine affine(x, weight, groups, eps);
+    const Index channels = x.shape[3];
     Tensor<float, 4> y(x.shape);
     for_rows(x.rows(), channels, [&](Index begin, Index end) {
-      for (Index p = begin; p < end; ++p)
-        simd::map(
-            channels, y.data() + p * channels,
-            [&](simd::Batch v, simd::Batch mean, simd::Batch scale, simd::Batch shift) {
-              return after(simd::multiply_add(v - mean, scale, shift));
-            },
-            x.row(p), affine.data() + p / pixels * 2 * channels, affine.data() + (p / pixels * 2 + 1) * channels,
-            bias.data);
+      for (Index p = begin; p < end; ++p) affine.map_pixel(p, x.row(p), bias.data, y.data() + p * channels, after);
     });
     return y;
   }

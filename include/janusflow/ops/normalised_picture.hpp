@@ -1,0 +1,44 @@
+// silu(group_norm(x)) for the convolution behind it, which computes it as it reads: only ever a few lines of it exist, as input words.
+#pragma once
+
+#include <utility>
+
+#include "janusflow/ops/group_norm.hpp"
+
+namespace janusflow {
+
+/// A picture [B, H, W, C] and what silu(group_norm(x)) makes of it. Keeps a picture that is given away, refers to one that is not.
+class NormalisedPicture {
+ public:
+  /// The arguments of group_norm_silu, whose errors are thrown; `bias` must outlive the picture.
+  NormalisedPicture(TensorView<const float, 4> x, TensorView<const float, 1> weight, TensorView<const float, 1> bias, Index groups, float eps)
+      : x_(x), bias_(bias), affine_((detail::require_groups<float>("group_norm_silu", x.shape, weight, bias, groups), x), weight, groups, eps) {}
+  NormalisedPicture(Tensor<float, 4>&& x, TensorView<const float, 1> weight, TensorView<const float, 1> bias, Index groups, float eps)
+      : NormalisedPicture(std::as_const(x).view(), weight, bias, groups, eps) {
+    owned_ = std::move(x);
+  }
+  NormalisedPicture(NormalisedPicture&&) = default;
+  NormalisedPicture& operator=(NormalisedPicture&&) = default;
+
+  const Shape<4>& shape() const { return x_.shape; }
+  /// The C numbers of a pixel, counted over all pictures.
+  void read_pixel(Index pixel, float* to) const { affine_.map_pixel(pixel, x_.row(pixel), bias_.data, to, detail::SiluOf{}); }
+
+ private:
+  Tensor<float, 4> owned_;
+  TensorView<const float, 4> x_;
+  TensorView<const float, 1> bias_;
+  detail::GroupAffine affine_;
+};
+
+/// silu(group_norm(x, ...)) for a convolution to read: the same numbers as group_norm_silu's. A view must outlive what is returned.
+inline NormalisedPicture silu_of_group_norm(const Tensor<float, 4>& x, TensorView<const float, 1> weight, TensorView<const float, 1> bias,
+                                            Index groups, float eps) {
+  return {x.view(), weight, bias, groups, eps};
+}
+inline NormalisedPicture silu_of_group_norm(Tensor<float, 4>&& x, TensorView<const float, 1> weight, TensorView<const float, 1> bias,
+                                            Index groups, float eps) {
+  return {std::move(x), weight, bias, groups, eps};
+}
+
+}  // namespace janusflow
