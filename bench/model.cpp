@@ -22,7 +22,7 @@ struct Settings {
   std::string config = "1.3b";
   std::vector<std::string> precisions{"bf16"}, parts;
   int threads = physical_cores(), repeat = 3, steps = 30;
-  Index prompt = 30, tokens = 600;
+  Index prompt = 30, tokens = 600, batch = 1;
   std::string output = "md";
 
   bool wants(const std::string& part) const {
@@ -229,21 +229,28 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     KeyValueCache cache = language.model.new_cache();
     const SequenceContext start{&cache, 0, 0};
     language.model(filled({{1, settings.prompt, c.language.hidden_size}}), {&start, 1}, Remember::yes);
-    Tensor<float, 4> z(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
-    const std::array<float, 1> time{500.0f};
-    const std::array<Index, 2> picture_of{0, 0};
-    const std::array<SequenceContext, 2> rows{{{&cache, settings.prompt, settings.prompt}, {&cache, 1, settings.prompt}}};
+    const Index batch = settings.batch;
+    Tensor<float, 4> z(Shape{batch, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
+    const std::vector<float> time(static_cast<std::size_t>(batch), 500.0f);
+    std::vector<Index> picture_of;
+    std::vector<SequenceContext> rows;  // of each picture one with its prompt and one without
+    for (Index i = 0; i < batch; ++i) {
+      picture_of.insert(picture_of.end(), {i, i});
+      rows.insert(rows.end(), {{&cache, settings.prompt, settings.prompt}, {&cache, 1, settings.prompt}});
+    }
     const auto step = [&] { velocity(language.model, head, z, time, picture_of, rows); };
     if (settings.wants("picture_step"))
-      result("picture_step", "two guided rows", measure(settings.repeat, step), full ? step_flop : 0);
+      result("picture_step", batch == 1 ? "two guided rows" : concat(batch, " pictures"), measure(settings.repeat, step),
+             full ? static_cast<double>(batch) * step_flop : 0);
     if (settings.wants("picture")) {
       AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
       randomize(decoder, 3);
       const Stopwatch watch;
       for (int i = 0; i < settings.steps; ++i) step();
       BufferPool::instance().release();
-      decoder(z);
-      result("picture", concat(settings.steps, " steps"), watch.seconds(), full ? settings.steps * step_flop + decode_flop : 0);
+      const Tensor<float, 4> latents(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
+      for (Index i = 0; i < batch; ++i) decoder(latents);
+      result("picture", concat(settings.steps, " steps, ", batch, batch == 1 ? " picture" : " pictures"), watch.seconds(), full ? static_cast<double>(batch) * (settings.steps * step_flop + decode_flop) : 0);
     }
   }
   return results;
@@ -270,6 +277,7 @@ int main(int argc, char** argv) try {
   app.add_option("--repeat", settings.repeat, "the median of so many runs")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--steps", settings.steps, "steps of a whole picture")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
+  app.add_option("--batch", settings.batch, "pictures at once, in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
