@@ -90,11 +90,39 @@ TEST_CASE("autoencoder: a run that is stopped and goes on ends where an undistur
   CHECK(weights_of(again) == weights_of(whole));
 }
 
+TEST_CASE("autoencoder: edges are neighbours' differences, and the KL term rises to its weight") {
+  Tensor<float, 4> x(Shape{Index{2}, Index{4}, Index{5}, Index{3}}), y(x.shape());
+  for (Index i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i * 37 % 101) / 50 - 1, y.data()[i] = static_cast<float>(i * 53 % 89) / 44 - 1;
+  double sum = 0, count = 0;
+  for (Index b = 0; b < 2; ++b)
+    for (Index i = 0; i < 3; ++i)
+      for (Index j = 0; j < 4; ++j)
+        for (Index c = 0; c < 3; ++c) {
+          const auto along = [&](const Tensor<float, 4>& p, Index down, Index right) { return p(b, i + down, j + right, c) - p(b, i, j, c); };
+          for (const Index down : {0, 1}) sum += std::abs(static_cast<double>(along(x, down, 1 - down)) - static_cast<double>(along(y, down, 1 - down)));
+          ++count;
+        }
+  const auto edges = [](const Tensor<float, 4>& p) { return detail::neighbour_differences(detail::constant<float>(p)); };
+  CHECK(2 * static_cast<double>(number(mean_absolute_error(edges(x), edges(y)))) == doctest::Approx(sum / count));
+
+  Json json = config("warm", 4);
+  json["log"] = {{"every", 1}};
+  json["losses"] = {{"l1", 1}, {"l2", 0}, {"multi_scale", 0}, {"scales", 1}, {"edges", 0.25}, {"kl", 2}, {"kl_warmup", 12}};
+  AutoencoderTrainer trainer(read(json));
+  REQUIRE(trainer.run());
+  const auto& rows = trainer.log().rows();
+  REQUIRE(rows.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const double weight = 2 * std::min(1.0, static_cast<double>(6 * i) / 12);  // six pictures a step
+    CHECK(rows[i].loss == doctest::Approx(rows[i].losses[0] + 0.25 * rows[i].losses[3] + weight * rows[i].losses[4]));
+  }
+}
+
 TEST_CASE("autoencoder: it learns, and what it publishes is an autoencoder with latents of unit deviation") {
   AutoencoderTrainer trainer(read(config("learns", 200)));
   REQUIRE(trainer.run());
   const auto& rows = trainer.log().rows();
-  CHECK(trainer.log().header() == "step,stage,learning_rate,loss,l1,l2,multi_scale,kl,gradient_norm,samples,samples_per_second");
+  CHECK(trainer.log().header() == "step,stage,learning_rate,loss,l1,l2,multi_scale,edges,kl,gradient_norm,samples,samples_per_second");
   CHECK(rows.back().samples == 1200);
   for (const std::size_t loss : {0u, 1u, 2u}) {
     double last = 0;  // on average of ten steps: one alone is as hard as its pictures' noise

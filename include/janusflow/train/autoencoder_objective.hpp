@@ -18,9 +18,10 @@ namespace janusflow {
 
 /// Weights of an autoencoder's losses.
 struct AutoencoderLossSettings {
-  double l1 = 1, l2 = 0, multi_scale = 0.5;
+  double l1 = 1, l2 = 0, multi_scale = 0.5, edges = 0;
   Index scales = 2;   // of the multi-scale term: 1/2, 1/4, ... of the size
   double kl = 0.02;
+  Index kl_warmup = 0;  // pictures over which the term rises from nothing to its weight
 };
 
 /// What an autoencoder's run is made of beside what all runs are; `model` is a directory in diffusers' layout.
@@ -38,7 +39,7 @@ template <class P = Taped<float>>
 class AutoencoderObjective {
  public:
   using Config = AutoencoderTrainingConfig;
-  static constexpr std::array<const char*, 4> loss_names{"l1", "l2", "multi_scale", "kl"};
+  static constexpr std::array<const char*, 5> loss_names{"l1", "l2", "multi_scale", "edges", "kl"};
 
   AutoencoderObjective(const Config& config, const Manifest& manifest, Communicator& communicator)
       : config_(config),
@@ -74,7 +75,7 @@ class AutoencoderObjective {
     const auto [begin, end] = own_part(communicator_, before[Task::generation], after[Task::generation]);
     for (Index first = begin; first < end; first += config_.pictures_at_once) {
       const Index last = std::min(end, first + config_.pictures_at_once);
-      learn(first, last, all, last == end ? watch : TapeWatch(), sums);
+      learn(first, last, all, kl_weight(before[Task::generation]), last == end ? watch : TapeWatch(), sums);
     }
     return sums;
   }
@@ -92,7 +93,13 @@ class AutoencoderObjective {
   }
 
  private:
-  void learn(Index first, Index last, Index all, const TapeWatch& watch, StepLosses& sums) {
+  /// In a step behind so many pictures.
+  double kl_weight(Index pictures) const {
+    const double done = config_.losses.kl_warmup > 0 ? static_cast<double>(pictures) / static_cast<double>(config_.losses.kl_warmup) : 1;
+    return config_.losses.kl * std::min(1.0, done);
+  }
+
+  void learn(Index first, Index last, Index all, double kl_weight, const TapeWatch& watch, StepLosses& sums) {
     const AutoencoderLossSettings& weights = config_.losses;
     const double share = static_cast<double>(last - first) / static_cast<double>(all);
     const Tensor<float, 4> pictures = pictures_(first, last).pictures;
@@ -106,8 +113,8 @@ class AutoencoderObjective {
     if (watch) watch(tape);
     tape.checkpoints_blocks = config_.recompute;
     const auto losses = autoencoder_losses(model_, pictures, noise, weights.scales);
-    const std::array parts{&losses.l1, &losses.l2, &losses.multi_scale, &losses.kl};
-    const std::array factors{weights.l1, weights.l2, weights.multi_scale, weights.kl};
+    const std::array parts{&losses.l1, &losses.l2, &losses.multi_scale, &losses.edges, &losses.kl};
+    const std::array factors{weights.l1, weights.l2, weights.multi_scale, weights.edges, kl_weight};
     Var<float, 1> total(detail::one_number(0.0f));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       sums.add(i, share * static_cast<double>(parts[i]->value().data[0]), factors[i]);
