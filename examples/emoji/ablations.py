@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-STEPS, BATCH = 600, {"understanding": 12, "generation": 24}
+STEPS, BATCH = 500, {"understanding": 6, "generation": 12}
 VARIANTS = {
     "A": ("no alignment", {"losses": {"repa": 0}}, ("understanding", "generation")),
     "B": ("one encoder for both", {"shared_encoder": True}, ("understanding", "generation")),
