@@ -144,7 +144,7 @@ def is_of(item, thing):
 
 
 def questions(item, relatives, items, r):
-    """Seven questions about one picture: its name twice, twice whether it is a certain emoji, whether it is of a class, two of the rest."""
+    """Eight questions about one picture: its name twice, thrice whether it is a certain emoji, whether it is of a class, two of the rest."""
 
     def is_named():
         other = item if r.random() < 0.5 else r.choice(relatives if r.random() < 0.6 else items)
@@ -165,7 +165,7 @@ def questions(item, relatives, items, r):
         rest.append(("Is this a man or a woman?", "a " + item["gender"]))
     if item["colour"]:
         rest.append((r.choice(["What is the main color?", "What color is it?"]), item["colour"]))
-    asked = [(question, item["name"]) for question in r.sample(NAMING, 2)] + [is_named(), is_named(), is_class()] + r.sample(rest, 2)
+    asked = [(question, item["name"]) for question in r.sample(NAMING, 2)] + [is_named(), is_named(), is_named(), is_class()] + r.sample(rest, 2)
     r.shuffle(asked)
     return [dict(question=question, answer=answer) for question, answer in asked]
 
