@@ -12,8 +12,8 @@ colours = dict(zip("ABDEF", ("#ff7f0e", "#d62728", "#2ca02c", "#9467bd", "#1f77b
 
 panels = [("right answers", "answers", 100, "%.0f %%"), ("loss of next tokens", "ar", 1, "%.2f"), ("loss of velocities", "rf", 1, "%.2f")]
 width, height, gap, top, bottom = 300, 300, 56, 34, 44
-out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * (width + gap) + 10} {height + 30}" font-family="sans-serif" font-size="12">',
-       f'<rect width="{3 * (width + gap) + 10}" height="{height + 30}" fill="white"/>']
+out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * (width + gap) + 24} {height + 30}" font-family="sans-serif" font-size="12">',
+       f'<rect width="{3 * (width + gap) + 24}" height="{height + 30}" fill="white"/>']
 last_step = max(int(row["step"]) for row in rows)
 for panel, (title, column, unit, form) in enumerate(panels):
     left = gap + panel * (width + gap)

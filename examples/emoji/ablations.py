@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The paper's ablation in miniature (arXiv 2411.07975, table 6), on the emoji: five runs of equally many steps.
+"""The paper's ablation in miniature (arXiv 2411.07975, section 4), on the emoji: five runs of equally many steps.
 
     python3 ablations.py PROGRAMS [OPTION...]    # PROGRAMS: the directory of the example programs; OPTIONs are passed on to train
 
