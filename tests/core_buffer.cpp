@@ -32,7 +32,7 @@ TEST_CASE("blocks are aligned, writable to their last byte and at most an eighth
   BufferPool::instance().release();
 }
 
-TEST_CASE("a freed block is handed out again, and only for its own size") {
+TEST_CASE("a freed block is handed out again, and not for what is larger") {
   BufferPool& pool = BufferPool::instance();
   pool.release();
   CHECK(pool.pooled() == 0);

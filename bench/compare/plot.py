@@ -1,6 +1,6 @@
 """Measures what a picture and an answer cost against tokens, steps, batch and threads, and draws it: docs/performance.csv, docs/images/performance.svg.
 
-    python bench/compare/plot.py build/bench/model [--precision f32,bf16,int8] [--config 1.3b] [--draw]
+    python bench/compare/plot.py build/bench/model [--precision f32,bf16,int8] [--draw]
 
 Minutes at 1.3b's size. With --draw only draws what docs/performance.csv holds.
 """
@@ -16,7 +16,6 @@ root = Path(__file__).resolve().parents[2]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", nargs="?", help="the program bench/model of this build")
 parser.add_argument("--precision", default="f32,bf16,int8")
-parser.add_argument("--config", default="1.3b")
 parser.add_argument("--draw", action="store_true")
 args = parser.parse_args()
 
@@ -32,7 +31,7 @@ COLOURS = {"f32": "#1f77b4", "bf16": "#2ca02c", "int8": "#d62728", "q4": "#9467b
 def measure():
     for option, values, part, _ in AXES:
         for value in values:
-            command = [args.model, "--config", args.config, "--precision", args.precision, "--only", part, "--repeat", "1", f"--{option}", str(value), "-o", "csv"]
+            command = [args.model, "--precision", args.precision, "--only", part, "--repeat", "1", f"--{option}", str(value), "-o", "csv"]
             for row in csv.DictReader(io.StringIO(subprocess.run(command, check=True, capture_output=True, text=True).stdout)):
                 yield {"varied": option, "value": value, "part": part, "precision": row["precision"], "seconds": row["seconds"]}
                 print(option, value, row["precision"], row["seconds"], flush=True)

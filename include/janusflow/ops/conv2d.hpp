@@ -69,7 +69,7 @@ class WordPicture {
  public:
   using Word = typename Dot::InputWord;
 
-  WordPicture(TensorView<const float, 4> x, Lines lines) : WordPicture(x.shape, lines) {
+  WordPicture(TensorView<const float, 4> x, Lines lines) : WordPicture(x.shape) {
     if constexpr (std::is_same_v<Word, float>) {
       if (x.contiguous()) {  // the values are their own words
         data_ = x.data;
@@ -78,7 +78,7 @@ class WordPicture {
     }
     fill(lines, [&](Index pixel, Word* to) { Dot::input_words(x.row(pixel), x.shape[3], to); });
   }
-  WordPicture(const NormalisedPicture& x, Lines lines) : WordPicture(x.shape(), lines) {
+  WordPicture(const NormalisedPicture& x, Lines lines) : WordPicture(x.shape()) {
     fill(lines, [&](Index pixel, Word* to) {
       if constexpr (std::is_same_v<Word, float>) {
         x.read_pixel(pixel, to);
@@ -101,7 +101,7 @@ class WordPicture {
   const Word* pixel(Index i) const { return data_ + i * words_; }
 
  private:
-  WordPicture(const Shape<4>& shape, Lines) : words_((shape[3] + Dot::depth - 1) / Dot::depth), width_(shape[2]) {}
+  explicit WordPicture(const Shape<4>& shape) : words_((shape[3] + Dot::depth - 1) / Dot::depth), width_(shape[2]) {}
 
   template <class Fill>
   void fill(Lines lines, Fill&& read) {

@@ -106,7 +106,7 @@ class JanusFlowObjective {
     const Tape::Paused paused;
     constexpr Index at_once = 64;
     const Manifest& manifest = validation_->manifest;
-    const double all = static_cast<double>(manifest.count(Task::understanding) + manifest.count(Task::generation) + manifest.count(Task::text));
+    const double all = static_cast<double>(validation_samples());
     std::vector<double> sums(2 * validation_names.size());  // of each: the sum, and of how many
     const auto add = [&](std::size_t what, double sum, double count) { sums[2 * what] += sum, sums[2 * what + 1] += count; };
     TaskCounts done;
