@@ -8,6 +8,7 @@ Minutes at 1.3b's size. With --draw only draws what docs/performance.csv holds.
 import argparse
 import csv
 import io
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -54,15 +55,21 @@ out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height + 
        f'<rect width="{total}" height="{height + 24}" fill="white"/>']
 for panel, (option, _, _, title) in enumerate(AXES):
     points = [(float(row["value"]), float(row["seconds"]), row["precision"]) for row in rows if row["varied"] == option]
-    right, most, left = max(x for x, _, _ in points), 1.05 * max(y for _, y, _ in points), gap + panel * (width + gap)
+    right, left, longest = max(x for x, _, _ in points), gap + panel * (width + gap), max(y for _, y, _ in points)
+    power = 10 ** math.floor(math.log10(longest / 4))
+    tick = next(m * power for m in (1, 2, 2.5, 5, 10) if 4.9 * m * power >= longest)  # four or five round steps up the axis
+    most = max(4 * tick, 1.02 * longest)
     px = lambda x: left + width * x / right  # noqa: E731
     py = lambda y: top + (height - top - bottom) * (1 - y / most)  # noqa: E731
     out.append(f'<text x="{left}" y="20" font-weight="bold">{title}</text>')
-    for tick in range(5):
-        y = most * tick / 4
+    for y in (tick * k for k in range(5)):
         out.append(f'<line x1="{left}" y1="{py(y):.1f}" x2="{left + width}" y2="{py(y):.1f}" stroke="#eeeeee"/>')
-        out.append(f'<text x="{left - 5}" y="{py(y) + 4:.1f}" text-anchor="end">{y:.1f} s</text>')
+        out.append(f'<text x="{left - 5}" y="{py(y) + 4:.1f}" text-anchor="end">{y:g} s</text>')
+    named = -math.inf
     for x in sorted({x for x, _, _ in points}):
+        if px(x) < named + 22:
+            continue  # would run into the one before
+        named = px(x)
         out.append(f'<text x="{px(x):.1f}" y="{height - bottom + 16}" text-anchor="middle">{x:g}</text>')
     for precision in dict.fromkeys(p for _, _, p in points):
         line = [(px(x), py(y)) for x, y, p in points if p == precision]
