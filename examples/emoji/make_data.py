@@ -18,7 +18,10 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+try:
+    from PIL import Image, ImageDraw, ImageFont
+except ImportError:
+    sys.exit(f"make_data.py: {sys.executable} has no Pillow; Debian's python3-pil brings it to /usr/bin/python3")
 
 SIDE = 64
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -177,6 +180,11 @@ def fact(item, r):
 
 
 def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_data.py OUTPUT")
+    for path, package in (FONT, "fonts-noto-color-emoji"), (EMOJI, "unicode-data"), (ANNOTATIONS.format("annotations"), "unicode-cldr-core"):
+        if not Path(path).exists():
+            sys.exit(f"make_data.py: {path} is missing; Debian's {package} brings it")
     output, r, r_questions = Path(sys.argv[1]), random.Random(0), random.Random(1)
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     items = read_emoji()
