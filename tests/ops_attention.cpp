@@ -70,8 +70,8 @@ struct Exact {
 };
 
 /// Step by step, in units of eps = eps32, for one query and all keys it sees:
-///   score s = q . k / sqrt(dim): the scale's three roundings, dim products, at most dim + 8 sums (the lanes' tree): each score
-///     within (dim + 12) eps sum |q k| / sqrt(dim) = ds. Rounded queries and keys are inputs where Dot rounds.
+///   score s = q . k / sqrt(dim): the scale's four roundings and that of its log2(e), dim products, at most dim + 8 sums (the lanes'
+///     tree): each score within (dim + 14) eps sum |q k| / sqrt(dim) = ds. Rounded queries and keys are inputs where Dot rounds.
 ///   weight exp(s - maximum): the difference's rounding is worth eps |s - maximum|, exp's 2 ulp 4 eps: with the error of both scores
 ///     2 ds + (range + 4) eps relative. Each further block shrinks what was: (range + 6) eps once more.
 ///   the weighted values and the weights' sum: keys + blocks sums each, a division: (2 keys + 2 blocks + 2) eps.
@@ -89,7 +89,7 @@ Exact exact(const Case& c, const Inputs& in, bool rounds, Index rounded_keys = 0
     return y;
   };
   auto q = cast<double>(in.q);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(c.dim));
+  const float scale = jf::detail::score_scale(c.dim);
   if (rounds)  // queries are scaled, then rounded
     for (double& v : q) v = jf::bfloat16(static_cast<float>(v) * scale) / double{scale};
   const auto k = rounded(in.k), v = rounded(in.v);
@@ -111,7 +111,7 @@ Exact exact(const Case& c, const Inputs& in, bool rounds, Index rounded_keys = 0
           weights.push_back(score / std::sqrt(double(c.dim)));
           top = std::max(top, weights.back());
           bottom = std::min(bottom, weights.back());
-          score_error = std::max(score_error, static_cast<double>(c.dim + 12) * eps32 * size / std::sqrt(double(c.dim)));
+          score_error = std::max(score_error, static_cast<double>(c.dim + 14) * eps32 * size / std::sqrt(double(c.dim)));
         }
         for (double& w : weights) sum += w = std::exp(w - top);
         const double range = top - bottom, blocks = static_cast<double>(limit / 256 + 1), seen = static_cast<double>(limit - first);

@@ -66,6 +66,20 @@ TEST_CASE("conv2d: float32 against double") {
       }
 }
 
+TEST_CASE_TEMPLATE("conv2d: lines of any number of tiles", Dot, Float32Dot, BFloat16Dot) {
+  for (const Kind& kind : {kinds[0], kinds[1], kinds[2], kinds[5]})
+    for (const Index width : {5, 7, 13, 14, 15, 29, 45}) {
+      CAPTURE(width);
+      auto x = random_tensor<float>(Shape{Index{2}, Index{5}, width, Index{18}}, 1);
+      auto w = random_tensor<float>(Shape{Index{35}, Index{18}, kind.kernel, kind.kernel}, 2);
+      const auto bias = random_tensor<float>(Shape{Index{35}}, 3);
+      if (std::is_same_v<Dot, BFloat16Dot>)
+        for (auto* t : {&x, &w})
+          for (float& v : *t) v = jf::bfloat16(v);
+      check_against_double(jf::conv2d(x, packed<Dot>(w), bias, kind.geometry), x, w, bias, kind.geometry);
+    }
+}
+
 TEST_CASE_TEMPLATE("conv2d: a normalised picture that is read gives the bytes of one that was written", Dot, Float32Dot, BFloat16Dot) {
   for (const Index channels : {4, 12, 34}) {
     CAPTURE(channels);

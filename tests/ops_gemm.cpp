@@ -72,6 +72,32 @@ void check_product(const Tensor<float, 2>& y, const Tensor<float, 2>& x, const T
 
 }  // namespace
 
+TEST_CASE("gemm: row blocks that are multiplied at once") {
+  const auto at_once = [](Index rows, Index k, Index blocks) {
+    return jf::blocks_at_once(jf::PackedInput<Float32Dot>(rows, k), blocks, 1 << 20, 2, 16);
+  };
+  CHECK(at_once(16, 64, 1) == 1);
+  CHECK(at_once(1000, 64, 5) == 5);  // of any cache
+  const Index too_deep = static_cast<Index>(jf::last_cache_bytes() / 4 / 100);  // 100 rows fill the cache
+  const Index some = at_once(600, too_deep, 6);
+  CHECK(some >= 1);
+  CHECK(some < 6);
+  CHECK(at_once(600, 20 * too_deep, 6) == 1);
+}
+
+TEST_CASE("gemm: long and deep inputs, of which not all are in the caches at once, give each row's own bytes") {
+  const Index rows = 3 * jf::block_rows + 5, k = 9000;
+  const auto w = random_tensor<float>(Shape{2 * jf::simd::tile_columns + 3, k}, 1);
+  const auto weight = packed<Float32Dot>(std::as_const(w).view());
+  const auto x = random_tensor<float>(Shape{rows, k}, 2);
+  const auto whole = product<Float32Dot>(std::as_const(x).view(), weight);
+  for (Index begin = 0; begin < rows; begin += 100) {
+    const Index end = std::min(rows, begin + 100);
+    const auto part = product<Float32Dot>(std::as_const(x).view().slice(begin, end), weight);
+    CHECK(std::equal(part.begin(), part.end(), whole.data() + begin * w.shape()[0]));
+  }
+}
+
 TEST_CASE_TEMPLATE("gemm: every number of rows", Dot, Float32Dot, BFloat16Dot) {
   const auto w = random_tensor<float>(Shape{2 * width + 1, Index{33}}, 1);
   const auto weight = packed<Dot>(w);

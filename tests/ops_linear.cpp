@@ -3,12 +3,15 @@
 
 #include "golden.hpp"
 #include "janusflow/ops/elementwise.hpp"
+#include "janusflow/ops/norms.hpp"
+#include "janusflow/simd/int8_dot.hpp"
 #include "ops_testing.hpp"
 
 using namespace testing;
 namespace jf = janusflow;
 using jf::simd::BFloat16Dot;
 using jf::simd::Float32Dot;
+using jf::simd::Int8Dot;
 
 namespace {
 
@@ -127,6 +130,53 @@ TEST_CASE_TEMPLATE("linear_each and swiglu are products of one input", Dot, Floa
     CHECK(same_bytes(jf::swiglu(row, first, second), last(gated)));
     check_threads([&] { return jf::linear(row, first); });
   }
+}
+
+TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of the tensor that was written", Dot, Float32Dot, BFloat16Dot, Int8Dot) {
+  using Matrix = jf::PackedMatrix<Dot>;
+  const Case c;
+  const Tensor<float, 2> row(c.x.view()[1].slice(8, 9));
+  const Strided strided(c.x);
+  const auto norm = random_tensor<float>(Shape{Index{37}}, 10), shift = random_tensor<float>(Shape{Index{37}}, 11);
+  for (const Index middle : {1, 2, 15, 16, 17, 31, 33, 70}) {
+    const auto first = packed<Dot>(random_tensor<float>(Shape{middle, Index{37}}, 5));
+    const auto second = packed<Dot>(random_tensor<float>(Shape{middle, Index{37}}, 6));
+    const auto last = packed<Dot>(random_tensor<float>(Shape{Index{20}, middle}, 7));
+    const auto bias = random_tensor<float>(Shape{middle}, 8);
+    const auto check = [&](const auto& x) {
+      const auto residual = jf::linear(x, packed<Dot>(random_tensor<float>(Shape{Index{20}, Index{37}}, 9)));
+      const auto y = jf::linear(jf::linear(x, first, bias, jf::Gelu{}), last, {}, jf::Add{residual});
+      const auto through = [&] { return jf::linear(jf::linear_for<Matrix>(x, first, bias, jf::Gelu{}), last, {}, jf::Add{residual}); };
+      CHECK(same_bytes(through(), y));
+      check_threads(through);
+      CHECK(same_bytes(jf::linear(jf::swiglu_for<Matrix>(x, first, second), last), jf::linear(jf::swiglu(x, first, second), last)));
+      const auto rms = jf::rms_norm_for<Matrix>(x, norm, 1e-6f);
+      CHECK(same_bytes(jf::linear(rms, first), jf::linear(jf::rms_norm(x, norm, 1e-6f), first)));
+      CHECK(same_bytes(jf::swiglu(rms, first, second), jf::swiglu(jf::rms_norm(x, norm, 1e-6f), first, second)));
+      const auto layer = jf::layer_norm_for<Matrix>(x, norm, shift, 1e-6f);
+      const auto [a, b] = jf::linear_each(layer, first, second);
+      CHECK(same_bytes(a, jf::linear(jf::layer_norm(x, norm, shift, 1e-6f), first)));
+      CHECK(same_bytes(b, jf::linear(jf::layer_norm(x, norm, shift, 1e-6f), second)));
+    };
+    check(c.x);
+    check(row);
+    check(strided.columns);
+  }
+}
+
+TEST_CASE("packed rows: what does not fit is refused in one sentence") {
+  using Matrix = jf::PackedMatrix<Float32Dot>;
+  const Case c;
+  const auto w = packed<Float32Dot>(c.w), next = packed<Float32Dot>(random_tensor<float>(Shape{Index{5}, Index{54}}, 1));
+  const auto narrow = random_tensor<float>(Shape{Index{2}, Index{36}}, 8);
+  const auto message = [](auto&& f) { return message_of(f); };
+  CHECK(message([&] { jf::linear_for<Matrix>(narrow, w); }) == "linear: x [2, 36] does not match weight [53, 37]");
+  CHECK(message([&] { jf::linear(jf::linear_for<Matrix>(c.x, w), next); }) == "linear: x [2, 9, 53] does not match weight [5, 54]");
+  CHECK(message([&] { jf::linear_for<Matrix>(c.x, w, Tensor<float, 1>(Shape{Index{52}}, 0.0f)); }) ==
+        "linear: bias [52] does not match weight [53, 37]");
+  CHECK(message([&] { jf::linear_for<Matrix>(c.x, Matrix(53, 37)); }) == "linear: the weight [53, 37] has no values yet");
+  CHECK(message([&] { jf::rms_norm_for<Matrix>(c.x, Tensor<float, 1>(Shape{Index{3}}, 1.0f), 1e-6f); }) ==
+        "rms_norm: x [2, 9, 37] does not match weight [3]");
 }
 
 TEST_CASE("torch: linear") {

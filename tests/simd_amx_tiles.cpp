@@ -112,6 +112,13 @@ struct Panels {
   void multiply() {
     simd::multiply_on_tiles<Unit, Rows>(words, input.data(), first.data(), second.data(), sums.data(), false);
     CHECK(!Unit::configured);
+    // The same rows as a picture has them, one behind the other.
+    const Index whole = (words + chunk - 1) / chunk * chunk;
+    std::vector<std::uint32_t> picture(static_cast<std::size_t>(whole * Rows)), again(sums.size());
+    for (Index r = 0; r < Rows; ++r)
+      for (Index k = 0; k < words; ++k) picture[static_cast<std::size_t>(r * whole + k)] = row_word(r, k);
+    simd::multiply_on_tiles<Unit, Rows>(words, picture.data(), first.data(), second.data(), again.data(), false, whole, chunk);
+    CHECK(again == sums);
   }
 };
 

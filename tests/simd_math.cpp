@@ -68,6 +68,22 @@ TEST_CASE("exp is within 2 ulp, and 0 or infinity outside of float's normal rang
   CHECK(worst <= 2.0);
 }
 
+TEST_CASE("powers of two below 1 are within 2 ulp, and 0 below float's normal range") {
+  double worst = 0;
+  bool zeros = true;
+  std::vector<float> x;
+  for (const float v : all_magnitudes())
+    if (v <= 0) x.push_back(v);
+  const auto y = evaluate([](simd::Batch v) { return simd::exp2_of_negative(v); }, x);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double exact = std::exp2(static_cast<double>(x[i]));
+    if (x[i] < -126) zeros = zeros && y[i] == 0;
+    else worst = std::max(worst, std::abs(y[i] - exact) / ulp(exact));
+  }
+  CHECK(zeros);
+  CHECK(worst <= 2.0);
+}
+
 TEST_CASE("erf and the normal distribution function") {
   const auto& x = all_magnitudes();
   const auto y = evaluate(erf_batch, x), cdf = evaluate(cdf_batch, x);
@@ -102,6 +118,11 @@ TEST_CASE("sigmoid, silu and gelu") {
 TEST_CASE("NaN and infinities") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   CHECK(std::isnan(one(exp_batch, nan)));
+  const auto power = [](simd::Batch x) { return simd::exp2_of_negative(x); };
+  CHECK(std::isnan(one(power, nan)));
+  CHECK(std::isnan(one(power, std::bit_cast<float>(0x7fffffffu))));
+  CHECK(one(power, -infinity) == 0);
+  CHECK(one(power, 0.0f) == 1);
   CHECK(std::isnan(one(erf_batch, nan)));
   CHECK(std::isnan(one(sigmoid_batch, nan)));
   CHECK(std::isnan(one(silu_batch, nan)));

@@ -12,6 +12,7 @@
 #include "janusflow/autodiff/variable.hpp"
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/core/buffer.hpp"
+#include "janusflow/core/cache.hpp"
 #include "janusflow/core/cpu.hpp"
 #include "janusflow/core/error.hpp"
 #include "janusflow/core/inline.hpp"

@@ -24,6 +24,11 @@ Var<T, R> rms_norm(const Var<T, R>& x, const Var<T, 1>& weight, float eps) {
       x, weight);
 }
 
+template <class Matrix, class T, int R>
+Var<T, R> rms_norm_for(const Var<T, R>& x, const Var<T, 1>& weight, float eps) {
+  return rms_norm(x, weight, eps);
+}
+
 template <class T, int R>
 Var<T, R> layer_norm(const Var<T, R>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, float eps) {
   return detail::result_of(
@@ -35,6 +40,11 @@ Var<T, R> layer_norm(const Var<T, R>& x, const Var<T, 1>& weight, const Var<T, 1
         bias.accumulate(std::move(gradients.dbias));
       },
       x, weight, bias);
+}
+
+template <class Matrix, class T, int R>
+Var<T, R> layer_norm_for(const Var<T, R>& x, const Var<T, 1>& weight, const Var<T, 1>& bias, float eps) {
+  return layer_norm(x, weight, bias, eps);
 }
 
 template <class T>

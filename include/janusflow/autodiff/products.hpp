@@ -143,6 +143,10 @@ Var<T, R> linear(const Var<T, R>& x, const Var<T, 2>& weight, const Var<T, 1>& b
       },
       x, weight, bias);
 }
+template <class Matrix, class T, int R, class After = Identity>
+Var<T, R> linear_for(const Var<T, R>& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
+  return linear(x, weight, bias, after);
+}
 /// The same on numbers that are given, such as a time's sinusoids.
 template <TensorLike X, class T, class After = Identity>
 auto linear(const X& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
@@ -211,6 +215,11 @@ Var<T, R> swiglu(const Var<T, R>& x, const Var<T, 2>& gate, const Var<T, 2>& up)
         detail::stacked_product_backward(x, weights, dboth);
       },
       x, gate, up);
+}
+
+template <class Matrix, class T, int R>
+Var<T, R> swiglu_for(const Var<T, R>& x, const Var<T, 2>& gate, const Var<T, 2>& up) {
+  return swiglu(x, gate, up);
 }
 
 template <class T, class After = Identity>

@@ -63,8 +63,8 @@ struct LlamaAttention {
         o_proj(heads * head_dim, c.hidden_size, Bias::none) {}
 
   /// residual + attention(x); x, residual [B, T, C] -> [B, T, C]
-  template <class X>
-  X operator()(const X& x, const X& residual, const LlamaPass& pass) const {
+  template <class Normed, class X>
+  X operator()(const Normed& x, const X& residual, const LlamaPass& pass) const {
     auto [q, k, v] = linear_each(x, q_proj.weight, k_proj.weight, v_proj.weight);  // [B, T, heads * D], [B, T, kv_heads * D] twice
     q = rope(std::move(q), pass.rotation);
     k = rope(std::move(k), pass.rotation);
@@ -92,9 +92,9 @@ struct LlamaMlp {
         down_proj(c.intermediate_size, c.hidden_size, Bias::none) {}
 
   /// residual + down(silu(gate(x)) * up(x)); [B, T, C]
-  template <class X>
-  X operator()(const X& x, const X& residual) const {
-    return down_proj(swiglu(x, gate_proj.weight, up_proj.weight), Add{residual});
+  template <class Normed, class X>
+  X operator()(const Normed& x, const X& residual) const {
+    return down_proj(swiglu_for<typename P::Matrix>(x, gate_proj.weight, up_proj.weight), Add{residual});
   }
 
   template <class Self, class V>
@@ -121,8 +121,8 @@ struct LlamaLayer {
   /// x [B, T, C] -> [B, T, C]
   template <class X>
   X operator()(const X& x, const LlamaPass& pass) const {
-    const X h = self_attn(input_layernorm(x), x, pass);
-    return mlp(post_attention_layernorm(h), h);
+    const X h = self_attn(input_layernorm.for_linear(x), x, pass);
+    return mlp(post_attention_layernorm.for_linear(h), h);
   }
 
   template <class Self, class V>

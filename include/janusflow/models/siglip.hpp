@@ -16,10 +16,10 @@ struct SiglipAttention {
   SiglipAttention(Index width, Index heads) : heads(heads), qkv(width, 3 * width), proj(width, width) {}
 
   /// residual + attention(x), every patch sees every patch unless the mask says otherwise; [B, N, C]
-  template <class X>
-  X operator()(const X& x, const X& residual, AttentionMask mask = {}) const {
+  template <class Normed, class X>
+  X operator()(const Normed& x, const X& residual, AttentionMask mask = {}) const {
     const X all = qkv(x);  // [B, N, 3C]
-    const Index width = x.shape()[2];
+    const Index width = residual.shape()[2];
     const auto part = [&](Index i) { return columns(all, i * width, (i + 1) * width); };
     return proj(attention<typename P::Dot>(part(0), part(1), part(2), heads, heads, mask), Add{residual});
   }
@@ -38,9 +38,9 @@ struct SiglipMlp {
   SiglipMlp(Index width, Index hidden) : fc1(width, hidden), fc2(hidden, width) {}
 
   /// residual + fc2(gelu(fc1(x))); [..., C]
-  template <class X>
-  X operator()(const X& x, const X& residual) const {
-    return fc2(fc1(x, Gelu{}), Add{residual});
+  template <class Normed, class X>
+  X operator()(const Normed& x, const X& residual) const {
+    return fc2(fc1.for_linear(x, Gelu{}), Add{residual});
   }
 
   template <class Self, class V>
@@ -63,8 +63,8 @@ struct SiglipBlock {
   /// x [B, N, C] -> [B, N, C]
   template <class X>
   X operator()(const X& x, AttentionMask mask = {}) const {
-    const X h = attn(norm1(x), x, mask);
-    return mlp(norm2(h), h);
+    const X h = attn(norm1.for_linear(x), x, mask);
+    return mlp(norm2.for_linear(h), h);
   }
 
   template <class Self, class V>
@@ -156,7 +156,7 @@ struct SiglipPool {
     const X keys = kv(features);  // [B, N, 2C]
     const X query = q(select(latent, once_each));
     const X h = proj(attention<typename P::Dot>(query, columns(keys, 0, width), columns(keys, width, 2 * width), heads, heads));
-    return mlp(norm(h), h);
+    return mlp(norm.for_linear(h), h);
   }
 
   template <class Self, class V>

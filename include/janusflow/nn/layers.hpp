@@ -40,6 +40,11 @@ struct Linear {
   auto operator()(const X& x, After after = {}) const {
     return linear(x, weight, bias, after);
   }
+  /// The same for another Linear<P> to read, and nobody else.
+  template <class X, class After = Identity>
+  auto for_linear(const X& x, After after = {}) const {
+    return linear_for<typename P::Matrix>(x, weight, bias, after);
+  }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
@@ -137,6 +142,11 @@ struct RmsNorm {
   auto operator()(const X& x) const {
     return rms_norm(x, weight, eps);
   }
+  /// The same for Linear<P>s to read, and nobody else.
+  template <class X>
+  auto for_linear(const X& x) const {
+    return rms_norm_for<typename P::Matrix>(x, weight, eps);
+  }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
@@ -156,6 +166,11 @@ struct LayerNorm {
   template <class X>
   auto operator()(const X& x) const {
     return layer_norm(x, weight, bias, eps);
+  }
+  /// The same for Linear<P>s to read, and nobody else.
+  template <class X>
+  auto for_linear(const X& x) const {
+    return layer_norm_for<typename P::Matrix>(x, weight, bias, eps);
   }
 
   template <class Self, class V>

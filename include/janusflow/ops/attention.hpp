@@ -30,6 +30,9 @@ struct AttentionMask {
 
 namespace detail {
 
+/// What queries are multiplied by, so that a score's softmax is one of powers of two: log2(e) / sqrt(dim).
+inline float score_scale(Index dim) { return 1.44269504f / std::sqrt(static_cast<float>(dim)); }
+
 /// Keys of one block; a multiple of the tile's columns for every width.
 inline constexpr Index key_block = 256;
 /// Up to so many queries, packing keys and values costs more than it saves.
@@ -85,26 +88,26 @@ struct OnlineSoftmax {
     std::fill_n(sum, rows_max, 0.0f);
   }
 
-  /// Turns the scores of query r, in `pieces` of tile_columns that are `stride` apart, into exponentials and returns the factor by
-  /// which what was accumulated before must shrink.
+  /// Turns the scores of query r (times log2(e)), in `pieces` of tile_columns that are `stride` apart, into exponentials and returns the
+  /// factor by which what was accumulated before must shrink.
   float absorb(Index r, float* scores, Index pieces, Index stride) {
     const auto each = [&](auto&& f) {
       for (float* piece = scores; piece != scores + pieces * stride; piece += stride) f(piece), f(piece + simd::width);
     };
     simd::Batch top(maximum[r]);
     each([&](const float* score) { top = simd::max(top, simd::Batch::load_aligned(score)); });
-    const float greatest = simd::fold(top, [](float a, float b) { return std::max(a, b); });
+    const float greatest = simd::max_of_lanes(top);
     if (greatest == -std::numeric_limits<float>::infinity()) {  // nothing to see yet
       each([&](float* score) { simd::Batch(0.0f).store_aligned(score); });
       return 1.0f;
     }
     simd::Batch total(0.0f);
     each([&](float* score) {
-      const simd::Batch weight = simd::exp(simd::Batch::load_aligned(score) - simd::Batch(greatest));
+      const simd::Batch weight = simd::exp2_of_negative(simd::Batch::load_aligned(score) - simd::Batch(greatest));
       weight.store_aligned(score);
       total += weight;
     });
-    const float shrink = maximum[r] == greatest ? 1.0f : std::exp(maximum[r] - greatest);
+    const float shrink = maximum[r] == greatest ? 1.0f : std::exp2(maximum[r] - greatest);
     maximum[r] = greatest;
     sum[r] = sum[r] * shrink + simd::sum_of_lanes(total);
     return shrink;
@@ -137,7 +140,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   constexpr Index piece = simd::tile_columns;
   const Index dim = keys.in_features(), total = keys.out_features(), columns = scratch.columns;
   const Index limit = causal ? std::min(total, past + begin + rows) : total;  // keys the last query sees
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const float scale = score_scale(dim);
   float *scores = scratch.scores.data(), *sums = scratch.sums.data();
   std::fill_n(sums, rows * columns, 0.0f);
   for (Index r = 0; r < rows; ++r) {
@@ -200,7 +203,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
 template <class T>
 void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Index limit, float* out) {
   const Index dim = all.dim;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const float scale = score_scale(dim);
   alignas(64) float scores[key_block];
   OnlineSoftmax softmax;
   std::fill_n(out, dim, 0.0f);
@@ -249,7 +252,7 @@ void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Ind
 /// (decoding) are computed in float32 from keys and values as they lie. A sequence's result does not depend on the others.
 ///
 /// Error against exact arithmetic on the rounded numbers, to first order: at most (2 ds + eps32 (range + 4 + blocks (range + 6) +
-/// 2 seen + 2 blocks + 2)) sum p |v|, with ds = (head_dim + 12) eps32 max sum |q k| / sqrt(head_dim) a score's error, range the
+/// 2 seen + 2 blocks + 2)) sum p |v|, with ds = (head_dim + 14) eps32 max sum |q k| / sqrt(head_dim) a score's error, range the
 /// spread of the scores, seen the keys in `blocks` blocks, p the exact weights; bfloat16 adds 2^-8 sum p |v| for its rounding of
 /// the weights. Throws Error where shapes, pasts or first keys do not fit together.
 template <class Dot, TensorLike Q, TensorLike K, TensorLike V>

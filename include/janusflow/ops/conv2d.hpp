@@ -1,4 +1,4 @@
-// conv2d as an implicit product: input panels are gathered from the picture, no im2col matrix is ever written.
+// conv2d as an implicit product: register tiles read their rows from the picture itself, no im2col matrix is ever written.
 #pragma once
 
 #include <array>
@@ -63,22 +63,25 @@ struct Lines {
 };
 
 /// The numbers of some lines of a picture as input words, pixel by pixel: rounded, or normalised, once, not once for every tap that reads
-/// them.
+/// them. Zeros stand left and right of each line, and for lines above and below a picture.
 template <class Dot>
 class WordPicture {
  public:
   using Word = typename Dot::InputWord;
 
-  WordPicture(TensorView<const float, 4> x, Lines lines) : WordPicture(x.shape) {
+  /// What a convolution of x by `kernel` reads for `width` pixels of a line.
+  WordPicture(TensorView<const float, 4> x, Lines lines, const ConvGeometry& geometry, Index kernel, Index width)
+      : WordPicture(x.shape, geometry, kernel, width) {
     if constexpr (std::is_same_v<Word, float>) {
-      if (x.contiguous()) {  // the values are their own words
+      if (x.contiguous() && pixels_ == x.shape[2]) {  // the values are their own words
         data_ = x.data;
         return;
       }
     }
     fill(lines, [&](Index pixel, Word* to) { Dot::input_words(x.row(pixel), x.shape[3], to); });
   }
-  WordPicture(const NormalisedPicture& x, Lines lines) : WordPicture(x.shape()) {
+  WordPicture(const NormalisedPicture& x, Lines lines, const ConvGeometry& geometry, Index kernel, Index width)
+      : WordPicture(x.shape(), geometry, kernel, width) {
     fill(lines, [&](Index pixel, Word* to) {
       if constexpr (std::is_same_v<Word, float>) {
         x.read_pixel(pixel, to);
@@ -97,75 +100,71 @@ class WordPicture {
   }
 
   Index words() const { return words_; }
-  /// A pixel counted over all pictures, on one of the lines.
-  const Word* pixel(Index i) const { return data_ + i * words_; }
+  /// Pixel 0, before which there are geometry.left more, of line y of picture b, y one of the lines or outside of the picture.
+  const Word* line(Index b, Index y) const {
+    const Word* first = y < 0 || y >= height_ ? static_cast<const Word*>(zeros_.data()) : data_ + (b * height_ + y) * pixels_ * words_;
+    return first + left_ * words_;
+  }
 
  private:
-  explicit WordPicture(const Shape<4>& shape) : words_((shape[3] + Dot::depth - 1) / Dot::depth), width_(shape[2]) {}
+  WordPicture(const Shape<4>& shape, const ConvGeometry& geometry, Index kernel, Index width)
+      : words_((shape[3] + Dot::depth - 1) / Dot::depth), height_(shape[1]), width_(shape[2]), left_(geometry.left),
+        pixels_(std::max(left_ + width_, (width - 1) * geometry.stride + kernel)) {
+    if (geometry.top > 0 || geometry.bottom > 0) {
+      zeros_ = Buffer(static_cast<std::size_t>(pixels_ * words_) * sizeof(Word));
+      std::fill_n(static_cast<Word*>(zeros_.data()), pixels_ * words_, Word{});
+    }
+  }
 
   template <class Fill>
   void fill(Lines lines, Fill&& read) {
-    const Index first = lines.begin * width_, count = (lines.end - lines.begin) * width_;
-    storage_ = Buffer(static_cast<std::size_t>(count * words_) * sizeof(Word));
-    Word* const to = static_cast<Word*>(storage_.data());
-    parallel_chunks(count, 64, [&](Index begin, Index end) {
-      for (Index pixel = begin; pixel < end; ++pixel) read(first + pixel, to + pixel * words_);
+    storage_ = Buffer(static_cast<std::size_t>((lines.end - lines.begin) * pixels_ * words_) * sizeof(Word));
+    Word* const storage = static_cast<Word*>(storage_.data());
+    constexpr Index pixels = 64;  // of a piece
+    const Index pieces = (width_ + pixels - 1) / pixels, right = pixels_ - left_ - width_;
+    parallel_for((lines.end - lines.begin) * pieces, [&](Index piece) {
+      const Index line = piece / pieces, begin = piece % pieces * pixels, end = std::min(width_, begin + pixels);
+      Word* const first = storage + (line * pixels_ + left_) * words_;
+      if (begin == 0) std::fill_n(first - left_ * words_, left_ * words_, Word{});
+      for (Index pixel = begin; pixel < end; ++pixel) read((lines.begin + line) * width_ + pixel, first + pixel * words_);
+      if (end == width_) std::fill_n(first + width_ * words_, right * words_, Word{});
     });
-    data_ = to - first * words_;
+    data_ = storage - lines.begin * pixels_ * words_;
   }
 
-  Index words_, width_;
-  Buffer storage_;
+  Index words_, height_, width_, left_, pixels_;  // pixels_ of a line with its zeros
+  Buffer storage_, zeros_;
   const Word* data_ = nullptr;
 };
 
-/// Packs the words under the kernel for output pixels [first, first + rows) into an input panel `to`, taps * words deep.
-template <class Dot>
-void gather_patches(const WordPicture<Dot>& picture, const Shape<4>& shape, Index kernel, const ConvGeometry& geometry,
-                    Index out_height, Index out_width, Index first, Index rows, typename Dot::InputWord* to) {
-  using Word = typename Dot::InputWord;
-  constexpr Index chunk = simd::panel_chunk;
-  const Index words = picture.words();
-  static constexpr Word zeros[chunk] = {};
-  for (Index r = 0; r < rows; ++r) {
-    const Index b = (first + r) / (out_height * out_width), at = (first + r) % (out_height * out_width);
-    const Index y0 = at / out_width * geometry.stride - geometry.top, x0 = at % out_width * geometry.stride - geometry.left;
-    Word* out = to + r * chunk;
-    Index place = 0;  // within the chunk
-    for (Index tap = 0; tap < kernel * kernel; ++tap) {
-      const Index y = y0 + tap / kernel, x = x0 + tap % kernel;
-      const bool inside = y >= 0 && y < shape[1] && x >= 0 && x < shape[2];
-      const Word* from = inside ? picture.pixel((b * shape[1] + y) * shape[2] + x) : zeros;
-      if (words % chunk == 0) {
-        for (Index w = 0; w < words; w += chunk, out += rows * chunk) std::copy_n(inside ? from + w : from, chunk, out);
-        continue;
-      }
-      for (Index w = 0; w < words; ++w) {
-        out[place] = inside ? from[w] : Word{};
-        if (++place == chunk) place = 0, out += rows * chunk;
-      }
-    }
-  }
-}
-
-/// epilogue(patches . weightT) over the output pixels of `lines` of [B, out_height, out_width].
+/// epilogue(patches . weightT) over the output pixels of `lines` of [B, out_height, out_width]. `geometry.left` may be less than the
+/// picture's.
 template <class Dot, class Epilogue>
-void convolve(const WordPicture<Dot>& picture, const Shape<4>& shape, const PackedFilter<Dot>& weight,
-              const ConvGeometry& geometry, Index out_height, Index out_width, Lines lines, const Epilogue& epilogue) {
+void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, const ConvGeometry& geometry, Index out_height,
+              Index out_width, Lines lines, const Epilogue& epilogue) {
   using Word = typename Dot::InputWord;
   const PanelPairs<Dot> pairs{weight.matrix()};
-  const Index words = input_row_words<Dot>(weight.matrix().in_features());
-  // So many panels are gathered at once and used for every weight panel: half of a common second-level cache.
-  const Index panels = std::clamp<Index>((Index{1} << 19) / (simd::tile_rows * words * static_cast<Index>(sizeof(Word))), 1, 16);
-  const Index first = lines.begin * out_width;
-  parallel_chunks((lines.end - lines.begin) * out_width, panels * simd::tile_rows, [&](Index from, Index to) {
-    const Index begin = first + from, end = first + to;
-    const Buffer storage(static_cast<std::size_t>((end - begin) * words) * sizeof(Word));
-    Word* gathered = static_cast<Word*>(storage.data());
-    for (Index row = begin; row < end; row += simd::tile_rows)
-      gather_patches<Dot>(picture, shape, weight.kernel(), geometry, out_height, out_width, row,
-                          std::min<Index>(simd::tile_rows, end - row), gathered + (row - begin) * words);
-    gemm_block<Dot>(begin, end, [&](Index row) { return gathered + (row - begin) * words; }, pairs, 0, pairs.count(), epilogue);
+  const Index kernel = weight.kernel(), words = picture.words(), stride = geometry.stride * words;
+  // Tiles of a line, as equal as can be, so many at once that what they read takes no more than a third of a common second-level cache.
+  const Index tiles = (out_width + simd::tile_rows - 1) / simd::tile_rows;
+  const Index tile_bytes = simd::tile_rows * stride * kernel * static_cast<Index>(sizeof(Word));
+  const Index at_once = std::clamp<Index>((Index{3} << 17) / tile_bytes, 1, tiles), pieces = (tiles + at_once - 1) / at_once;
+  const auto pixel = [&](Index tile) { return tile * out_width / tiles; };  // a tile's first
+  parallel_for((lines.end - lines.begin) * pieces, [&](Index at) {
+    const Index line = lines.begin + at / pieces, b = line / out_height, y = line % out_height * geometry.stride - geometry.top;
+    const Index first = at % pieces * tiles / pieces, last = (at % pieces + 1) * tiles / pieces;
+    std::vector<const Word*> under(static_cast<std::size_t>(2 * kernel));  // the lines under the kernel, then where a tile begins in them
+    const Word** const begin = under.data() + kernel;
+    for (Index k = 0; k < kernel; ++k) under[static_cast<std::size_t>(k)] = picture.line(b, y + k) - geometry.left * words;
+    alignas(64) float tile[simd::tile_rows * simd::tile_columns];
+    for (Index pair = 0; pair < pairs.count(); ++pair)
+      for (Index t = first; t < last; ++t) {
+        const Index x = pixel(t), rows = pixel(t + 1) - x;
+        for (Index k = 0; k < kernel; ++k) begin[k] = under[static_cast<std::size_t>(k)] + x * stride;
+        simd::conv_tile_for<Dot>(rows)({begin, kernel, kernel * words, stride}, pairs.first(pair, 0), pairs.second(pair, 0), tile);
+        epilogue(line * out_width + x, rows, pair, static_cast<const float*>(tile));
+      }
+    simd::finish_streaming();  // the epilogue may have
   });
 }
 
@@ -188,8 +187,8 @@ void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shap
   const std::size_t line = WordPicture<Dot>::line_bytes(shape);
   const Index lines = static_cast<Index>(strip_bytes / std::max<std::size_t>(1, line));
   if (shape[0] * shape[1] <= lines) {
-    convolve<Dot>(WordPicture<Dot>(source, Lines{0, shape[0] * shape[1]}), shape, weight, geometry, height, width,
-                  Lines{0, shape[0] * height}, epilogue);
+    convolve<Dot>(WordPicture<Dot>(source, Lines{0, shape[0] * shape[1]}, geometry, weight.kernel(), width), weight, geometry, height,
+                  width, Lines{0, shape[0] * height}, epilogue);
     return;
   }
   const Index kernel = weight.kernel(), step = std::max<Index>(1, (lines - kernel) / geometry.stride + 1);
@@ -198,8 +197,8 @@ void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shap
       const Index end = std::min(height, row + step);
       const Index top = std::max<Index>(0, row * geometry.stride - geometry.top);
       const Index bottom = std::clamp<Index>((end - 1) * geometry.stride - geometry.top + kernel, top, shape[1]);
-      convolve<Dot>(WordPicture<Dot>(source, Lines{b * shape[1] + top, b * shape[1] + bottom}), shape, weight, geometry, height, width,
-                    Lines{b * height + row, b * height + end}, epilogue);
+      convolve<Dot>(WordPicture<Dot>(source, Lines{b * shape[1] + top, b * shape[1] + bottom}, geometry, kernel, width), weight, geometry,
+                    height, width, Lines{b * height + row, b * height + end}, epilogue);
     }
 }
 
@@ -308,12 +307,12 @@ Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, 
   require(bias.empty() || bias.size() == channels, "upsample_conv2d: bias ", bias.shape(), " does not match weight ",
           weight.shape());
   Tensor<float, 4> y(Shape{batch, 2 * height, 2 * width, channels});
-  const detail::WordPicture<Dot> picture(input, {0, batch * height});
+  const detail::WordPicture<Dot> picture(input, {0, batch * height}, ConvGeometry::same(3), 3, width);
   for (Index row = 0; row < 2; ++row)
     for (Index column = 0; column < 2; ++column) {
       const ConvGeometry geometry{1, 1 - row, 1 - column, row, column};
       const detail::RowsOfPhase place{y.data() + (row * 2 * width + column) * channels, width, channels};
-      detail::convolve<Dot>(picture, input.shape, weight.phase(row, column), geometry, height, width, {0, batch * height},
+      detail::convolve<Dot>(picture, weight.phase(row, column), geometry, height, width, {0, batch * height},
                             detail::StoreTile<Identity, detail::RowsOfPhase>{place, channels,
                                                                             bias.empty() ? nullptr : bias.data(), {},
                                                                             detail::too_large_for_caches(input.rows(), channels)});

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <utility>
 
+#include "janusflow/core/cache.hpp"
 #include "janusflow/ops/packed.hpp"
 
 namespace janusflow {
@@ -105,6 +107,18 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
   simd::finish_streaming();  // the epilogue may have
 }
 
+/// Row blocks that are multiplied by all weights before the next ones are: as many as have inputs that fit half of the last cache
+/// beside the weights in work. All of them, but for long and deep inputs, of which each group of weights would else come from memory.
+template <class Dot>
+Index blocks_at_once(const PackedInput<Dot>& input, Index row_blocks, Index weight_words, Index groups_at_once, Index groups) {
+  const auto bytes = [](Index words, std::size_t each) { return static_cast<double>(words) * static_cast<double>(each); };
+  const double inputs = bytes(input.rows() * input_row_words<Dot>(input.features()), sizeof(typename Dot::InputWord));
+  const double weights = bytes(weight_words, sizeof(typename Dot::WeightWord)) * static_cast<double>(groups_at_once) / static_cast<double>(groups);
+  const double room = std::max(0.5 * static_cast<double>(last_cache_bytes()) - weights, 1.0);
+  const Index sets = std::clamp<Index>(static_cast<Index>(std::ceil(inputs / room)), 1, row_blocks);
+  return (row_blocks + sets - 1) / sets;
+}
+
 /// epilogue(x . wT) over all rows and pairs, shared out to the threads. Deterministic: each element is one sum in the order of K.
 template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
@@ -113,8 +127,10 @@ void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue
   constexpr Index rows = simd::tile_rows;
   const Index panels = (input.rows() + rows - 1) / rows, row_blocks = std::max<Index>(1, (panels * rows + block_rows - 1) / block_rows);
   const Index groups = std::clamp<Index>(pairs.count(), 1, (input.rows() == 1 ? 2 : 8) * num_threads());
+  const Index set = blocks_at_once<Dot>(input, row_blocks, pairs.count() * pairs.words() * simd::tile_columns, num_threads(), groups);
   parallel_for(row_blocks * groups, [&](Index piece) {
-    const Index block = piece % row_blocks, group = piece / row_blocks;
+    const Index first = piece / (set * groups) * set, blocks = std::min(set, row_blocks - first), rest = piece - first * groups;
+    const Index block = first + rest % blocks, group = rest / blocks;
     gemm_block<Dot>(block * panels / row_blocks * rows, std::min(input.rows(), (block + 1) * panels / row_blocks * rows),
                     [&](Index row) { return input.panel(row); }, pairs, group * pairs.count() / groups,
                     (group + 1) * pairs.count() / groups, epilogue);

@@ -85,6 +85,40 @@ struct StoreTile {
   }
 };
 
+/// Epilogue that packs after(tile + bias) for the next product.
+template <class Dot, class After>
+struct PackTile {
+  PackedInput<Dot>& to;
+  const float* bias;  // null: none
+  After after;
+  PairOrder order = {};
+
+  void operator()(Index row, Index rows, Index pair, const float* tile) const {
+    for (Index half = 0; half < 2; ++half, tile += simd::width) {
+      const Index column = order.panel(pair, half) * simd::width;
+      if (column >= to.features()) return;
+      const Index count = std::min(simd::width, to.features() - column);
+      const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
+      pack_columns(to, row, rows, column, count, [&](Index r) {
+        return after(simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift, row + r, column, count);
+      });
+    }
+  }
+
+  /// Packs vector(r), of columns [column, column + count), for the rows of the panel that begins at `row`.
+  template <class Vector>
+  static void pack_columns(PackedInput<Dot>& to, Index row, Index rows, Index column, Index count, Vector&& vector) {
+    constexpr Index chunk = simd::panel_chunk;
+    const Index word = column / Dot::depth;
+    auto* out = to.panel(row) + word / chunk * rows * chunk + word % chunk;
+    for (Index r = 0; r < rows; ++r, out += chunk) {
+      alignas(64) float values[simd::width];
+      vector(r).store_aligned(values);
+      Dot::input_words(values, count, out);
+    }
+  }
+};
+
 template <class Dot>
 void require_product(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight) {
   require(weight.filled(), "linear: the weight ", Shape{weight.out_features(), weight.in_features()}, " has no values yet");
@@ -92,45 +126,76 @@ void require_product(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight)
           Shape{weight.out_features(), weight.in_features()});
 }
 
+template <class Dot>
+void require_bias(const Tensor<float, 1>& bias, const PackedMatrix<Dot>& weight) {
+  require(bias.empty() || bias.size() == weight.out_features(), "linear: bias ", bias.shape(), " does not match weight ",
+          Shape{weight.out_features(), weight.in_features()});
+}
+
+inline const float* data_or_null(const Tensor<float, 1>& bias) { return bias.empty() ? nullptr : bias.data(); }
+
 template <class Dot, class After>
 void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, After after,
                  float* y, Index stride) {
   require_product(x, weight);
-  require(bias.empty() || bias.size() == weight.out_features(), "linear: bias ", bias.shape(), " does not match weight ",
-          Shape{weight.out_features(), weight.in_features()});
+  require_bias(bias, weight);
   require_fits(after, x.rows(), weight.out_features());
   const PairOrder order = PairOrder::of(x.rows(), weight.panels());
   gemm<Dot>(x, PanelPairs<Dot>{weight, order},
-            StoreTile<After>{{y, stride}, weight.out_features(), bias.empty() ? nullptr : bias.data(), after,
-                             too_large_for_caches(x.rows(), stride), order});
+            StoreTile<After>{{y, stride}, weight.out_features(), data_or_null(bias), after, too_large_for_caches(x.rows(), stride), order});
+}
+
+/// Throws before anything is packed.
+template <class X, class Dot>
+void require_columns(const X& x, const PackedMatrix<Dot>& weight) {
+  require(input_shape(x).last() == weight.in_features(), "linear: x ", input_shape(x), " does not match weight ",
+          Shape{weight.out_features(), weight.in_features()});
 }
 
 }  // namespace detail
 
-/// y [..., out] = after(x [..., in] . weightT [out, in] + bias [out]); an empty bias is none. Products and sums in the weight's dot
-/// policy: each element one float32 sum in the order of `in`, so that a row's result depends on that row alone.
+/// y [..., out] = after(x [..., in] . weightT [out, in] + bias [out]); an empty bias is none. x is a tensor or packed rows. Products and
+/// sums in the weight's dot policy: each element one float32 sum in the order of `in`, so that a row's result depends on that row alone.
 /// Error against exact arithmetic, before `after`: at most (in + 1) eps32 (sum |x w| + |bias|), eps32 = 2^-24; bfloat16 adds 2^-8
 /// sum |x w| for its rounding of x. Throws Error where shapes do not fit together or the weight has no values.
-template <TensorLike X, class Dot, class After = Identity>
+template <ProductInput X, class Dot, class After = Identity>
 Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {},
                               After after = {}) {
-  const TensorView<const float, X::rank> input = x.view();
-  require(input.shape.last() == weight.in_features(), "linear: x ", input.shape, " does not match weight ",
-          Shape{weight.out_features(), weight.in_features()});
-  Tensor<float, X::rank> y(input.shape.with_last(weight.out_features()));
-  detail::linear_into(PackedInput<Dot>(input), weight, bias, after, y.data(), weight.out_features());
+  detail::require_columns(x, weight);
+  Tensor<float, X::rank> y(detail::input_shape(x).with_last(weight.out_features()));
+  detail::linear_into(detail::packed_input<Dot>(x), weight, bias, after, y.data(), weight.out_features());
   return y;
 }
 
+/// linear for products with matrices of type Matrix to read: the same numbers, packed where they are of the same policy and whole rows
+/// are not needed for it (as those that are quantised need them), else a tensor.
+template <class Matrix, ProductInput X, class Dot, class After = Identity>
+auto linear_for(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {}, After after = {}) {
+  if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>> || Dot::quantised) {
+    return linear(x, weight, bias, after);
+  } else {
+    detail::require_columns(x, weight);
+    const Shape<X::rank> shape = detail::input_shape(x).with_last(weight.out_features());
+    PackedRows<Dot, X::rank> y{shape, {shape.rows(), weight.out_features()}};
+    const PackedInput<Dot>& input = detail::packed_input<Dot>(x);
+    detail::require_product(input, weight);
+    detail::require_bias(bias, weight);
+    detail::require_fits(after, input.rows(), weight.out_features());
+    const PairOrder order = PairOrder::of(input.rows(), weight.panels());
+    gemm<Dot>(input, PanelPairs<Dot>{weight, order}, detail::PackTile<Dot, After>{y.input, detail::data_or_null(bias), after, order});
+    return y;
+  }
+}
+
 /// Several products of one input as one: {x . w0T, x . w1T, ...}. No biases. The same bytes as linear's.
-template <TensorLike X, class Dot, class... More>
+template <ProductInput X, class Dot, class... More>
 auto linear_each(const X& x, const PackedMatrix<Dot>& first, const More&... more) {
-  const TensorView<const float, X::rank> input = x.view();
-  const PackedInput<Dot> packed(input);
+  const Shape<X::rank> shape = detail::input_shape(x);
+  const PackedInput<Dot>& packed = detail::packed_input<Dot>(x);
   const auto order = [&](const PackedMatrix<Dot>& weight) { return PairOrder::of(packed.rows(), weight.panels()); };
   const auto result = [&](const PackedMatrix<Dot>& weight) {
     detail::require_product(packed, weight);
-    return Tensor<float, X::rank>(input.shape.with_last(weight.out_features()));
+    return Tensor<float, X::rank>(shape.with_last(weight.out_features()));
   };
   std::array y{result(first), result(more)...};
   const auto store = [&](Tensor<float, X::rank>& to, const PackedMatrix<Dot>& weight) {
@@ -148,29 +213,61 @@ auto linear_each(const X& x, const PackedMatrix<Dot>& first, const More&... more
   return y;
 }
 
+namespace detail {
+
+template <class X, class Dot>
+void require_swiglu(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
+  const auto shape = input_shape(x);
+  require(gate.filled() && up.filled() && shape.last() == gate.in_features() && up.out_features() == gate.out_features() &&
+              up.in_features() == gate.in_features(),
+          "swiglu: x ", shape, " does not match gate ", Shape{gate.out_features(), gate.in_features()}, " and up ",
+          Shape{up.out_features(), up.in_features()});
+}
+
+/// silu(gate) * up of a row of a tile of both.
+inline simd::Batch gated(const float* tile) {
+  return simd::silu(simd::Batch::load_aligned(tile)) * simd::Batch::load_aligned(tile + simd::width);
+}
+
+}  // namespace detail
+
 /// silu(x . gateT) * (x . upT), one pass over both weights: the gated half of Llama's feed-forward (Shazeer 2020,
 /// arXiv 2002.05202, eq. 6), without biases. The same bytes as silu(linear(x, gate)) times linear(x, up).
-template <TensorLike X, class Dot>
+template <ProductInput X, class Dot>
 Tensor<float, X::rank> swiglu(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
-  const TensorView<const float, X::rank> input = x.view();
+  detail::require_swiglu(x, gate, up);
   const Index columns = gate.out_features();
-  require(gate.filled() && up.filled() && input.shape.last() == gate.in_features() && up.out_features() == columns &&
-              up.in_features() == gate.in_features(),
-          "swiglu: x ", input.shape, " does not match gate ", Shape{columns, gate.in_features()}, " and up ",
-          Shape{up.out_features(), up.in_features()});
-  Tensor<float, X::rank> y(input.shape.with_last(columns));
-  const bool stream = detail::too_large_for_caches(input.rows(), columns);
-  gemm<Dot>(PackedInput<Dot>(input), PanelTwins<Dot>{gate, up},
+  Tensor<float, X::rank> y(detail::input_shape(x).with_last(columns));
+  const bool stream = detail::too_large_for_caches(y.shape().rows(), columns);
+  gemm<Dot>(detail::packed_input<Dot>(x), PanelTwins<Dot>{gate, up},
             [&](Index row, Index rows, Index panel, const float* tile) {
               const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
               for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) {
-                const auto g = simd::Batch::load_aligned(tile), u = simd::Batch::load_aligned(tile + simd::width);
                 float* to = y.data() + (row + r) * columns + column;
-                if (stream) simd::stream(simd::silu(g) * u, to);
-                else simd::store(simd::silu(g) * u, to, count);
+                if (stream) simd::stream(detail::gated(tile), to);
+                else simd::store(detail::gated(tile), to, count);
               }
             });
   return y;
+}
+
+/// swiglu for products with matrices of type Matrix to read, as linear_for.
+template <class Matrix, ProductInput X, class Dot>
+auto swiglu_for(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
+  if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>> || Dot::quantised) {
+    return swiglu(x, gate, up);
+  } else {
+    detail::require_swiglu(x, gate, up);
+    const Index columns = gate.out_features();
+    const Shape<X::rank> shape = detail::input_shape(x).with_last(columns);
+    PackedRows<Dot, X::rank> y{shape, {shape.rows(), columns}};
+    gemm<Dot>(detail::packed_input<Dot>(x), PanelTwins<Dot>{gate, up}, [&](Index row, Index rows, Index panel, const float* tile) {
+      const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
+      detail::PackTile<Dot, Identity>::pack_columns(y.input, row, rows, column, count,
+                                                    [&](Index r) { return detail::gated(tile + r * simd::tile_columns); });
+    });
+    return y;
+  }
 }
 
 namespace reference {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "janusflow/ops/packed.hpp"
 #include "janusflow/ops/rowwise.hpp"
 
 namespace janusflow {
@@ -45,6 +46,42 @@ auto layer_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias, typena
 
 }  // namespace reference
 
+namespace detail {
+
+/// A row of rms_norm.
+inline void rms_norm_row(Index n, const float* x, const float* weight, float eps, float* y) {
+  const float squares = simd::sum(
+      n, 0, [](simd::Batch v) { return v * v; }, x);
+  const simd::Batch scale(1 / std::sqrt(squares / static_cast<float>(n) + eps));
+  simd::map(
+      n, y, [&](simd::Batch v, simd::Batch w) { return v * scale * w; }, x, weight);
+}
+
+/// A row of layer_norm.
+inline void layer_norm_row(Index n, const float* x, const float* weight, const float* bias, float eps, float* y) {
+  const float mean_value = simd::sum(
+                               n, 0, [](simd::Batch v) { return v; }, x) /
+                           static_cast<float>(n);
+  const simd::Batch mean(mean_value);
+  const float squares = simd::sum(
+      n, mean_value, [&](simd::Batch v) { return (v - mean) * (v - mean); }, x);
+  const simd::Batch scale(1 / std::sqrt(squares / static_cast<float>(n) + eps));
+  simd::map(
+      n, y, [&](simd::Batch v, simd::Batch w, simd::Batch b) { return simd::multiply_add((v - mean) * scale, w, b); }, x, weight, bias);
+}
+
+/// The rows that row(r, buffer) writes into the buffer, packed as matrices of type Matrix read them.
+template <class Matrix, int R, class Row>
+auto packed_rows(const Shape<R>& shape, Row&& row) {
+  using Dot = typename Matrix::Policy;
+  return PackedRows<Dot, R>{shape, PackedInput<Dot>(shape.rows(), shape.last(), [&](Index r, float* to) {
+                              row(r, to);
+                              return static_cast<const float*>(to);
+                            })};
+}
+
+}  // namespace detail
+
 /// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467, eq. 4) of x [..., C] with weight [C]:
 /// y = x / sqrt(mean(x^2) + eps) * weight, all in x's type, as transformers' LlamaRMSNorm in float32.
 /// Error against exact arithmetic: at most (4 + C / 32) eps32 |y|.
@@ -59,16 +96,18 @@ auto rms_norm(const X& input, VectorLike<X> weight, typename X::value_type eps) 
     const Index n = x.shape.last();
     Tensor<T, X::rank> y(x.shape);
     detail::for_rows(x.rows(), n, [&](Index begin, Index end) {
-      for (Index r = begin; r < end; ++r) {
-        const float squares = simd::sum(
-            n, 0, [](simd::Batch v) { return v * v; }, x.row(r));
-        const simd::Batch scale(1 / std::sqrt(squares / static_cast<float>(n) + eps));
-        simd::map(
-            n, y.data() + r * n, [&](simd::Batch v, simd::Batch w) { return v * scale * w; }, x.row(r), weight.data);
-      }
+      for (Index r = begin; r < end; ++r) detail::rms_norm_row(n, x.row(r), weight.data, eps, y.data() + r * n);
     });
     return y;
   }
+}
+/// The same numbers, as products with matrices of type Matrix read them.
+template <class Matrix, TensorLike X>
+auto rms_norm_for(const X& input, VectorLike<X> weight, float eps) {
+  const auto x = detail::const_view(input);
+  detail::require_vector("rms_norm", x.shape, "weight", weight.shape);
+  return detail::packed_rows<Matrix>(x.shape,
+                                     [&](Index r, float* to) { detail::rms_norm_row(x.shape.last(), x.row(r), weight.data, eps, to); });
 }
 
 /// Layer normalisation (Ba et al. 2016, arXiv 1607.06450) of x [..., C] with weight and bias [C]:
@@ -87,22 +126,20 @@ auto layer_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias, typena
     const Index n = x.shape.last();
     Tensor<T, X::rank> y(x.shape);
     detail::for_rows(x.rows(), n, [&](Index begin, Index end) {
-      for (Index r = begin; r < end; ++r) {
-        const float mean_value = simd::sum(
-                                     n, 0, [](simd::Batch v) { return v; }, x.row(r)) /
-                                 static_cast<float>(n);
-        const simd::Batch mean(mean_value);
-        const float squares = simd::sum(
-            n, mean_value, [&](simd::Batch v) { return (v - mean) * (v - mean); }, x.row(r));
-        const simd::Batch scale(1 / std::sqrt(squares / static_cast<float>(n) + eps));
-        simd::map(
-            n, y.data() + r * n,
-            [&](simd::Batch v, simd::Batch w, simd::Batch b) { return simd::multiply_add((v - mean) * scale, w, b); },
-            x.row(r), weight.data, bias.data);
-      }
+      for (Index r = begin; r < end; ++r) detail::layer_norm_row(n, x.row(r), weight.data, bias.data, eps, y.data() + r * n);
     });
     return y;
   }
+}
+/// The same numbers, as products with matrices of type Matrix read them.
+template <class Matrix, TensorLike X>
+auto layer_norm_for(const X& input, VectorLike<X> weight, VectorLike<X> bias, float eps) {
+  const auto x = detail::const_view(input);
+  detail::require_vector("layer_norm", x.shape, "weight", weight.shape);
+  detail::require_vector("layer_norm", x.shape, "bias", bias.shape);
+  return detail::packed_rows<Matrix>(x.shape, [&](Index r, float* to) {
+    detail::layer_norm_row(x.shape.last(), x.row(r), weight.data, bias.data, eps, to);
+  });
 }
 
 /// Gradients of a normalisation.

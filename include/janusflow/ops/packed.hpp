@@ -98,11 +98,11 @@ class PackedMatrix {
         const Index count = std::min<Index>(Dot::depth, in_ - k);
         const float* from[Dot::depth];
         for (Index d = 0; d < count; ++d) from[d] = column(k + d) + first;
-        if constexpr (std::is_same_v<Word, float>)
-          if (columns == simd::panel_columns) {  // a size that the compiler knows
-            to = std::copy_n(from[0], simd::panel_columns, to);
-            continue;
-          }
+        if (columns == simd::panel_columns && count == Dot::depth) {  // sizes that the compiler knows
+          Dot::weight_words_of(from, to);
+          to += simd::panel_columns;
+          continue;
+        }
         for (Index j = 0; j < simd::panel_columns; ++j, ++to) {
           float values[Dot::depth] = {};
           if (j < columns)
@@ -155,24 +155,66 @@ class PackedInput {
 
   /// `x` of any rank counts as its rows.
   template <int R>
-  explicit PackedInput(TensorView<const float, R> x)
-      : rows_(x.rows()), k_(x.shape.last()), words_(input_row_words<Dot>(k_)),
-        storage_(static_cast<std::size_t>(rows_ * words_) * sizeof(Word)) {
+  explicit PackedInput(TensorView<const float, R> x) : PackedInput(x.rows(), x.shape.last(), [&](Index r, float*) { return x.row(r); }) {}
+  /// From read(row, buffer): the row's k numbers, put into the buffer or where they lie.
+  template <class Read>
+  PackedInput(Index rows, Index k, Read&& read) : PackedInput(rows, k) {
     parallel_for((rows_ + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
-      const Index begin = p * simd::tile_rows, count = std::min<Index>(simd::tile_rows, rows_ - begin);
-      Word* panel = static_cast<Word*>(storage_.data()) + begin * words_;
-      for (Index r = 0; r < count; ++r) pack_input_row<Dot>(x.row(begin + r), k_, panel, r, count);
+      const Index begin = p * simd::tile_rows, count = rows_of(begin);
+      const Buffer row(static_cast<std::size_t>(k_) * sizeof(float));
+      for (Index r = 0; r < count; ++r) pack_input_row<Dot>(read(begin + r, static_cast<float*>(row.data())), k_, panel(begin), r, count);
     });
   }
+  /// For who writes the panels: all words up to k; what a last chunk has beyond is not read.
+  PackedInput(Index rows, Index k)
+      : rows_(rows), k_(k), words_(input_row_words<Dot>(k_)), storage_(static_cast<std::size_t>(rows_ * words_) * sizeof(Word)) {}
 
   Index rows() const { return rows_; }
   Index features() const { return k_; }
   /// The panel that starts at row `begin`, a multiple of tile_rows.
   const Word* panel(Index begin) const { return static_cast<const Word*>(storage_.data()) + begin * words_; }
+  Word* panel(Index begin) { return static_cast<Word*>(storage_.data()) + begin * words_; }
+  /// Rows of that panel.
+  Index rows_of(Index begin) const { return std::min<Index>(simd::tile_rows, rows_ - begin); }
 
  private:
   Index rows_, k_, words_;
   Buffer storage_;
 };
+
+/// A tensor [..., C] that exists only as products with matrices of policy Dot read it: what lies between two of them need not be
+/// written as floats, and read and rounded again.
+template <class Dot, int R>
+struct PackedRows {
+  static constexpr int rank = R;
+  Shape<R> shape;
+  PackedInput<Dot> input;
+};
+
+/// What products take as x: a tensor, or packed rows.
+template <class X>
+concept ProductInput = TensorLike<X> || requires(const X& x) { []<class Dot, int R>(const PackedRows<Dot, R>&) {}(x); };
+
+namespace detail {
+
+template <TensorLike X>
+Shape<X::rank> input_shape(const X& x) {
+  return x.view().shape;
+}
+template <class Dot, int R>
+Shape<R> input_shape(const PackedRows<Dot, R>& x) {
+  return x.shape;
+}
+/// x packed for Dot.
+template <class Dot, TensorLike X>
+PackedInput<Dot> packed_input(const X& x) {
+  return PackedInput<Dot>(TensorView<const float, X::rank>(x.view()));
+}
+template <class Dot, int R>
+const PackedInput<Dot>& packed_input(const PackedRows<Dot, R>& x) {
+  return x.input;
+}
+
+}  // namespace detail
 
 }  // namespace janusflow

@@ -39,7 +39,7 @@ inline void softmax_row(Index n, const float* x, float* y) {
   simd::Batch tops(lowest);
   for (Index i = 0; i < n; i += simd::width)
     tops = simd::max(simd::load(x + i, std::min(simd::width, n - i), lowest), tops);
-  const float top = simd::fold(tops, [](float a, float b) { return std::max(a, b); });
+  const float top = simd::max_of_lanes(tops);
   if (top == lowest) {  // nothing to choose from; but NaN, which max passes over, is in the sum
     const float total = simd::sum(
         n, lowest, [](simd::Batch v) { return v; }, x);

@@ -43,7 +43,7 @@ struct ByteWords : RowSums {
   }
 
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[held<Rows>][2], const InputWord* input,
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[held<Rows>][2], PanelRows<InputWord, Rows> input,
                                           const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
 #if defined(__ARM_FEATURE_MATMUL_INT8)
     BlockSums::multiply<Rows>(sum, input, first, second, [](int32x4_t total, uint32x4_t columns, uint32x4_t rows) {
@@ -57,7 +57,7 @@ struct ByteWords : RowSums {
 #endif
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
-        const IntegerBatch x(static_cast<std::int32_t>(input[r * panel_chunk + static_cast<Index>(k)]));
+        const IntegerBatch x(static_cast<std::int32_t>(input.row(r)[k]));
 #if defined(__AVX512VNNI__)
         sum[r][0] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][0], first[k], x));
         sum[r][1] = IntegerBatch(_mm512_dpbusd_epi32(sum[r][1], second[k], x));
@@ -86,7 +86,7 @@ struct ByteWords : RowSums {
   static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
 
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], const InputWord* input,
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input,
                                           const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
     for (std::size_t k = 0; k < Depth; ++k) {
       const WordBatch signs(0x80808080u);
@@ -95,7 +95,7 @@ struct ByteWords : RowSums {
       const int8x16_t odd = vreinterpretq_s8_u8(vuzp2q_u8(w0, w1));
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
-        const InputWord& x = input[r * panel_chunk + static_cast<Index>(k)];
+        const InputWord& x = input.row(r)[k];
         const int8x16_t x0 = both(x.even), x1 = both(x.odd);
         const int16x8_t products0 =
             vmlal_s8(vmull_s8(vget_low_s8(even), vget_low_s8(x0)), vget_low_s8(odd), vget_low_s8(x1));
@@ -124,21 +124,21 @@ struct ByteWords : RowSums {
   static InputWord input_word(const std::int8_t* q) { return {{q[0], q[2]}, {q[1], q[3]}}; }
 
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], const InputWord* input,
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input,
                                           const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
     for (std::size_t k = 0; k < Depth; ++k) {
-      accumulate<Rows, 0>(sum, input + k, first[k]);
-      accumulate<Rows, 1>(sum, input + k, second[k]);
+      accumulate<Rows, 0>(sum, input.from(static_cast<Index>(k)), first[k]);
+      accumulate<Rows, 1>(sum, input.from(static_cast<Index>(k)), second[k]);
     }
   }
 
  private:
   template <int Rows, int Half>
-  [[gnu::always_inline]] static void accumulate(IntegerBatch (&sum)[Rows][2], const InputWord* input, WordBatch weight) {
+  [[gnu::always_inline]] static void accumulate(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input, WordBatch weight) {
 #if defined(__AVX512BW__)
     const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const InputWord& x = input[r * panel_chunk];
+      const InputWord& x = *input.row(r);
       const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(x.even)), b = _mm512_set1_epi32(std::bit_cast<int>(x.odd));
       const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm512_add_epi32(sum[r][Half], products));
@@ -146,7 +146,7 @@ struct ByteWords : RowSums {
 #elif defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i even = _mm256_and_si256(weight, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const InputWord& x = input[r * panel_chunk];
+      const InputWord& x = *input.row(r);
       const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(x.even)), b = _mm256_set1_epi32(std::bit_cast<int>(x.odd));
       const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm256_add_epi32(sum[r][Half], products));
@@ -154,7 +154,7 @@ struct ByteWords : RowSums {
 #elif defined(__SSE2__) && !defined(__AVX__)
     const __m128i even = _mm_and_si128(weight, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
-      const InputWord& x = input[r * panel_chunk];
+      const InputWord& x = *input.row(r);
       const __m128i a = _mm_set1_epi32(std::bit_cast<int>(x.even)), b = _mm_set1_epi32(std::bit_cast<int>(x.odd));
       const __m128i products = _mm_add_epi32(_mm_madd_epi16(a, even), _mm_madd_epi16(b, odd));
       sum[r][Half] = IntegerBatch(_mm_add_epi32(sum[r][Half], products));
@@ -166,7 +166,7 @@ struct ByteWords : RowSums {
     for (int r = 0; r < Rows; ++r) {
       for (std::size_t j = 0; j < products.size(); ++j) {
         const auto byte = [&](int i) { return static_cast<std::int32_t>(words[j] >> (8 * i) & 0xff); };
-        const InputWord& x = input[r * panel_chunk];
+        const InputWord& x = *input.row(r);
         products[j] = x.even[0] * byte(0) + x.odd[0] * byte(1) + x.even[1] * byte(2) + x.odd[1] * byte(3);
       }
       sum[r][Half] += IntegerBatch::load_aligned(products.data());

@@ -22,8 +22,9 @@ namespace janusflow::simd {
 //   WeightWord        what one column of a packed weight panel holds for `depth` values of K
 //   InputWord         what one row of a packed input panel holds for them
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
+//   weight_words_of   the words of panel_columns columns, from `depth` rows of K (not where quantised)
 //   input_words       rounds a row of floats into words, the last one filled with zeros
-//   step<Rows>        acc[r][j] += input[r * panel_chunk] . weight_j  for Rows rows and two weight vectors, a word deep or two
+//   step<Rows>        acc[r][j] += *input.row(r) . weight_j  for Rows rows and two weight vectors, a word deep or two
 // and an order of its sums (RowSums or BlockSums), which says how many words a step takes; where whole tiles can be multiplied
 // at once, also Tiles, the instructions for that (amx_tiles.hpp).
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
@@ -41,16 +42,17 @@ struct Float32Dot : RowSums {
   static constexpr Index weight_words(Index k) { return k; }
   static float weight_word(const float* values, Index) { return values[0]; }
   static float weight_word(const bfloat16* values, Index) { return values[0]; }
+  static void weight_words_of(const float* const (&rows)[1], float* words) { std::copy_n(rows[0], panel_columns, words); }
   static void input_words(const float* values, Index count, float* words) {
     if (count == panel_chunk) std::memcpy(words, values, sizeof(float) * panel_chunk);  // of a size that the compiler knows
     else std::copy_n(values, count, words);
   }
 
-  template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const float* input, const Batch (&first)[1], const Batch (&second)[1]) {
+  template <int Rows, class Input>
+  [[gnu::always_inline]] static void step(Batch (&acc)[Rows][2], const Input& input, const Batch (&first)[1], const Batch (&second)[1]) {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Batch a(input[r * panel_chunk]);
+      const Batch a(*input.row(r));
       acc[r][0] = multiply_add(a, first[0], acc[r][0]);
       acc[r][1] = multiply_add(a, second[0], acc[r][1]);
     }
@@ -81,6 +83,9 @@ struct BFloat16Dot : BFloat16Sums {
   static std::uint32_t weight_word(const bfloat16* values, Index count) {
     return pair(values[0], count > 1 ? values[1] : bfloat16());
   }
+  static void weight_words_of(const float* const (&rows)[2], std::uint32_t* words) {
+    for (Index j = 0; j < panel_columns; ++j) words[j] = pair(bfloat16(rows[0][j]), bfloat16(rows[1][j]));
+  }
 
 #if defined(JANUSFLOW_AMX)
   using Tiles = BFloat16Tiles;
@@ -102,15 +107,15 @@ struct BFloat16Dot : BFloat16Sums {
     for (; count > 0; count -= depth, values += depth) *words++ = weight_word(values, count);
   }
 
-  template <int Rows, std::size_t Depth>
-  static void step(Batch (&acc)[held<Rows>][2], const std::uint32_t* input, const WordBatch (&first)[Depth],
-                   const WordBatch (&second)[Depth]) {
+  template <int Rows, std::size_t Depth, class Input>
+  [[gnu::always_inline]] static void step(Batch (&acc)[held<Rows>][2], const Input& input, const WordBatch (&first)[Depth],
+                                          const WordBatch (&second)[Depth]) {
 #if defined(__AVX512BF16__)
     const auto b0 = std::bit_cast<__m512bh>(static_cast<__m512i>(first[0]));
     const auto b1 = std::bit_cast<__m512bh>(static_cast<__m512i>(second[0]));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(input[r * panel_chunk])));
+      const auto a = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(*input.row(r))));
       acc[r][0] = _mm512_dpbf16_ps(acc[r][0], a, b0);
       acc[r][1] = _mm512_dpbf16_ps(acc[r][1], a, b1);
     }
@@ -129,13 +134,13 @@ struct BFloat16Dot : BFloat16Sums {
       *words++ = {static_cast<float>(bfloat16(values[0])), count > 1 ? static_cast<float>(bfloat16(values[1])) : 0.0f};
   }
 
-  template <int Rows>
-  static void step(Batch (&acc)[Rows][2], const InputWord* input, const WordBatch (&first)[1],
-                   const WordBatch (&second)[1]) {
+  template <int Rows, class Input>
+  [[gnu::always_inline]] static void step(Batch (&acc)[Rows][2], const Input& input, const WordBatch (&first)[1],
+                                          const WordBatch (&second)[1]) {
     const Batch low0 = reinterpret<Batch>(first[0] << 16), low1 = reinterpret<Batch>(second[0] << 16);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Batch a(input[r * panel_chunk].low);
+      const Batch a(input.row(r)->low);
       acc[r][0] = multiply_add(a, low0, acc[r][0]);
       acc[r][1] = multiply_add(a, low1, acc[r][1]);
     }
@@ -143,7 +148,7 @@ struct BFloat16Dot : BFloat16Sums {
     const Batch high0 = reinterpret<Batch>(first[0] & upper), high1 = reinterpret<Batch>(second[0] & upper);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const Batch a(input[r * panel_chunk].high);
+      const Batch a(input.row(r)->high);
       acc[r][0] = multiply_add(a, high0, acc[r][0]);
       acc[r][1] = multiply_add(a, high1, acc[r][1]);
     }

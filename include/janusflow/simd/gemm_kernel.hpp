@@ -23,6 +23,20 @@ inline constexpr Index tile_columns = 2 * width;
 /// Whether a tile's sums begin at zero, or go on from what the tile holds.
 enum class Sums { begin, go_on };
 
+template <std::size_t Held>
+[[gnu::always_inline]] inline void set_to_zero(Batch (&acc)[Held][2]) {
+#pragma GCC unroll 16
+  for (auto& sums : acc) sums[0] = sums[1] = Batch(0.0f);
+}
+template <int Rows, std::size_t Held>
+[[gnu::always_inline]] inline void put_down(const Batch (&acc)[Held][2], float* tile) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    acc[r][0].store_aligned(tile + r * tile_columns);
+    acc[r][1].store_aligned(tile + r * tile_columns + width);
+  }
+}
+
 /// tile[r][0, width) (+)= sum_k input[r][k] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The tile
 /// is [Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk], the weights' words are panel_columns apart; a
 /// quantised policy's sums always begin. Each sum runs over k in order, so an element's value depends on its row and column alone, not
@@ -37,8 +51,7 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, const typename
       if (Dot::Tiles::allowed())
         return multiply_on_tiles<typename Dot::Tiles, Rows>(words, input, first, second, tile, sums == Sums::go_on);
     Batch acc[Dot::template held<Rows>][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < Dot::template held<Rows>; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
+    set_to_zero(acc);
     if (sums == Sums::go_on) {
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
@@ -46,18 +59,52 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, const typename
         acc[r][1] = Batch::load_aligned(tile + r * tile_columns + width);
       }
     }
-    add_products<Dot, Rows>(acc, words, input, first, second);
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      acc[r][0].store_aligned(tile + r * tile_columns);
-      acc[r][1].store_aligned(tile + r * tile_columns + width);
-    }
+    add_products<Dot, Rows>(acc, words, PanelRows<typename Dot::InputWord, Rows>{input}, first, second);
+    put_down<Rows>(acc, tile);
   }
+}
+
+/// What the rows of a tile of a convolution read: neighbouring pixels of a line of output see runs of words that begin `stride` words
+/// apart, one in each line of the picture that is under the kernel.
+template <class Word>
+struct KernelRuns {
+  const Word* const* begin;  // of the first row's, in each line
+  Index lines, words, stride;
+};
+
+/// gemm_tile for the rows of a convolution: the weights' words are those of one line of the kernel after the other.
+template <class Dot, int Rows>
+void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, const typename Dot::WeightWord* first,
+               const typename Dot::WeightWord* second, float* tile) {
+  const Index next = runs.words * panel_columns;
+  if constexpr (requires { typename Dot::Tiles; })
+    if (Dot::Tiles::allowed()) {
+      for (Index line = 0; line < runs.lines; ++line, first += next, second += next)
+        multiply_on_tiles<typename Dot::Tiles, Rows>(runs.words, runs.begin[line], first, second, tile, line > 0, runs.stride, panel_chunk);
+      return;
+    }
+  Batch acc[Dot::template held<Rows>][2];
+  set_to_zero(acc);
+  for (Index line = 0; line < runs.lines; ++line, first += next, second += next)
+    add_products<Dot, Rows>(acc, runs.words, StridedRows<typename Dot::InputWord, Rows>(runs.begin[line], runs.stride), first, second);
+  put_down<Rows>(acc, tile);
 }
 
 template <class Dot>
 using GemmTile = void (*)(Index, const typename Dot::InputWord*, const typename Dot::WeightWord*,
                           const typename Dot::WeightWord*, float*, Sums);
+
+template <class Dot>
+using ConvTile = void (*)(const KernelRuns<typename Dot::InputWord>&, const typename Dot::WeightWord*, const typename Dot::WeightWord*, float*);
+
+/// The tile function of a convolution for 1 to tile_rows rows.
+template <class Dot>
+ConvTile<Dot> conv_tile_for(Index rows) {
+  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
+    return std::array<ConvTile<Dot>, sizeof...(I)>{conv_tile<Dot, I + 1>...};
+  }(std::make_integer_sequence<int, tile_rows>());
+  return table[static_cast<std::size_t>(rows - 1)];
+}
 
 /// The tile function for 1 to tile_rows rows.
 template <class Dot>

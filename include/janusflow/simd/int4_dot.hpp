@@ -120,7 +120,7 @@ struct Int4Dot : ByteDot {
       for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
       for (Index w = 0; w < group_words; ++w, input += 2, first += panel_columns, second += panel_columns) {
         const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
-        step<Rows>(sum, input, {w0 & low, (w0 >> 4) & low}, {w1 & low, (w1 >> 4) & low});
+        step<Rows>(sum, PanelRows<InputWord, Rows>{input}, {w0 & low, (w0 >> 4) & low}, {w1 & low, (w1 >> 4) & low});
       }
       to_rows(sum);
       store<Rows>(sum, sums);

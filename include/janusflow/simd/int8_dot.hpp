@@ -32,7 +32,7 @@ struct ByteDot : ByteWords {
 #pragma GCC unroll 16
     for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
-    add_products<ByteDot, Rows>(sum, words, input, first, second);
+    add_products<ByteDot, Rows>(sum, words, PanelRows<InputWord, Rows>{input}, first, second);
     store<Rows>(sum, sums);
   }
   template <int Rows>
@@ -69,7 +69,7 @@ struct ByteDot : ByteWords {
   static float scale_of(const float* values, Index n) {
     Batch top(0.0f);
     for (Index i = 0; i < n; i += width) top = max(top, xsimd::abs(load(values + i, std::min(width, n - i))));
-    const float largest = fold(top, [](float a, float b) { return std::max(a, b); });
+    const float largest = max_of_lanes(top);
     return largest > 0 ? largest / 127.0f : 1.0f;
   }
   static std::int32_t quantise(float value, float inverse_scale) {

@@ -22,6 +22,45 @@ constexpr Index to_next_word(Index k) {
   return step + static_cast<Index>(k % panel_chunk == panel_chunk - step) * ((Rows - 1) * panel_chunk);
 }
 
+/// Where the input words of a tile's rows are, from one word of the depth to the next: as a packed panel has them.
+template <class Word, int Rows>
+struct PanelRows {
+  const Word* at;
+
+  const Word* row(int r) const { return at + r * panel_chunk; }
+  PanelRows from(Index word) const { return {at + word}; }  // within a chunk
+  template <Index step>
+  void next(Index k) {
+    at += to_next_word<Rows, step>(k);
+  }
+};
+/// The same as a picture has them, every row `stride` words behind the one before.
+template <class Word, int Rows>
+class StridedRows {
+ public:
+  StridedRows(const Word* first, Index stride) : stride_(stride) {
+    for (int i = 0; i < thirds; ++i) third_[i] = first + 3 * i * stride;
+    keep();
+  }
+  const Word* row(int r) const { return third_[r / 3] + r % 3 * stride_; }
+  template <Index step>
+  void next(Index) {
+    for (auto& row : third_) row += step;
+    keep();
+  }
+
+ private:
+  // Few enough registers for every row's address: what lies one or two strides further, an instruction of x86 adds itself.
+  static constexpr int thirds = (Rows + 2) / 3;
+  void keep() {
+#pragma GCC unroll 8
+    for (auto& row : third_) asm("" : "+r"(row));  // gcc 12 would find itself fourteen pointers
+  }
+
+  const Word* third_[thirds];
+  Index stride_;
+};
+
 /// Vectors of 32-bit words, as weights are packed in.
 using WordBatch = xsimd::batch<std::uint32_t>;
 
@@ -56,15 +95,14 @@ struct BlockSums {
   }
 
   /// sum = instruction(sum, columns, rows) for all rows and the columns of two weight vectors, one or two words deep.
-  template <int Rows, std::size_t Depth, class Sum, class Instruction>
-  [[gnu::always_inline]] static void multiply(Sum (&sums)[held<Rows>][2], const std::uint32_t* input,
+  template <int Rows, std::size_t Depth, class Sum, class Input, class Instruction>
+  [[gnu::always_inline]] static void multiply(Sum (&sums)[held<Rows>][2], const Input& input,
                                               const WordBatch (&first)[Depth], const WordBatch (&second)[Depth],
                                               Instruction instruction) {
     const uint32x4x2_t columns[2] = {vzipq_u32(first[0], last(first)), vzipq_u32(second[0], last(second))};
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r += 2) {
-      const uint32x4_t rows = vcombine_u32(words<Depth>(input + r * panel_chunk),
-                                           r + 1 < Rows ? words<Depth>(input + (r + 1) * panel_chunk) : vdup_n_u32(0));
+      const uint32x4_t rows = vcombine_u32(words<Depth>(input.row(r)), r + 1 < Rows ? words<Depth>(input.row(r + 1)) : vdup_n_u32(0));
       for (int j = 0; j < 2; ++j) {
         sums[r][j] = Sum(instruction(sums[r][j], columns[j].val[0], rows));
         sums[r + 1][j] = Sum(instruction(sums[r + 1][j], columns[j].val[1], rows));
@@ -98,16 +136,16 @@ struct BlockSums {
 };
 #endif
 
-/// sums[r][j] += sum_k input[r][k] . weight_j[k], k in [0, words), by a policy's steps; the sums are rows before and after.
-template <class Dot, int Rows, class Sum>
-[[gnu::always_inline]] inline void add_products(Sum (&sums)[Dot::template held<Rows>][2], Index words,
-                                                const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
-                                                const typename Dot::WeightWord* second) {
+/// sums[r][j] += sum_k input[r][k] . weight_j[k], k in [0, words), by a policy's steps; the sums are rows before and after. `input` are
+/// the rows of a panel or of a picture.
+template <class Dot, int Rows, class Sum, class Input>
+[[gnu::always_inline]] inline void add_products(Sum (&sums)[Dot::template held<Rows>][2], Index words, Input input,
+                                                const typename Dot::WeightWord* first, const typename Dot::WeightWord* second) {
   using Weights = xsimd::batch<typename Dot::WeightWord>;
   constexpr Index at_once = Dot::words_at_once, next = at_once * panel_columns;
   Dot::from_rows(sums);
   Index k = 0;
-  for (; k + at_once <= words; input += to_next_word<Rows, at_once>(k), k += at_once, first += next, second += next) {
+  for (; k + at_once <= words; input.template next<at_once>(k), k += at_once, first += next, second += next) {
     Weights w0[at_once], w1[at_once];
     for (Index n = 0; n < at_once; ++n) {
       w0[n] = Weights::load_aligned(first + n * panel_columns);

@@ -63,7 +63,14 @@ inline Batch to_float(IntegerBatch x) {
 }
 
 /// The larger of each lane; b where either is NaN. (gcc 12 warns of its own header in xsimd::max for AVX-512.)
-inline Batch max(Batch a, Batch b) { return xsimd::select(a > b, a, b); }
+inline Batch max(Batch a, Batch b) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_base_of_v<xsimd::avx512f, Batch::arch_type>)
+    return Batch(typename Batch::register_type(_mm512_maskz_max_ps(static_cast<__mmask16>(-1), a, b)));
+  else
+#endif
+    return xsimd::select(a > b, a, b);
+}
 
 /// The first `lanes` (1 to width) floats from p; lanes after them hold `fill` and memory after them is not touched.
 inline Batch load(const float* p, Index lanes, float fill = 0) {
@@ -115,19 +122,30 @@ inline void finish_streaming() {
 #endif
 }
 
-/// The lanes of x folded by a commutative f, always in the same order.
-template <class F>
+/// The lanes of x folded by a commutative f of batches: the upper half onto the lower one, until one is left.
+template <Index half = width / 2, class F>
 float fold(Batch x, F f) {
-  alignas(64) std::array<float, width> lanes;
-  x.store_aligned(lanes.data());
-  for (Index half = width / 2; half > 0; half /= 2)
-    for (Index i = 0; i < half; ++i) lanes[i] = f(lanes[i], lanes[i + half]);
-  return lanes[0];
+  // The compilers' own vector type: xsimd 8.1 has no such shuffle.
+  using Floats [[gnu::vector_size(sizeof(Batch))]] = float;
+  Floats lanes;
+  std::memcpy(&lanes, &x, sizeof(lanes));
+  if constexpr (half == 0) {
+    return lanes[0];
+  } else {
+    const Floats moved = [&]<int... i>(std::integer_sequence<int, i...>) {
+      return __builtin_shufflevector(lanes, lanes, ((i + half) % width)...);
+    }(std::make_integer_sequence<int, static_cast<int>(width)>());
+    Batch upper;
+    std::memcpy(&upper, &moved, sizeof(moved));
+    return fold<half / 2>(f(x, upper), f);
+  }
 }
 
 inline float sum_of_lanes(Batch x) {
-  return fold(x, [](float a, float b) { return a + b; });
+  return fold(x, [](Batch a, Batch b) { return a + b; });
 }
+/// Of lanes that are numbers.
+inline float max_of_lanes(Batch x) { return fold(x, max); }
 
 /// out[i] = f(in[i]...) for i in [0, n). `out` may be one of the inputs. The end of the row goes through the very same
 /// instructions as its body, so that a number's result does not depend on where in a row it stands.
