@@ -56,7 +56,7 @@ struct Moments {
 };
 
 /// Moments of every group [B, groups], one pass over memory: a chunk of pixels stays in the first-level cache while its
-/// channels' means and then their deviations are summed in float; channels and chunks are joined in double, in order.
+/// channels' means and then their deviations are summed in float; a group's channels and then the chunks are joined in double, in order.
 inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index groups) {
   const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / groups;
   const Index grain = std::clamp<Index>(4096 / std::max<Index>(1, channels), 1, 32), chunks = (pixels + grain - 1) / grain;
@@ -75,14 +75,22 @@ inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index gr
       return d * d;
     };
     simd::column_sums(count, channels, x.row_stride, squares, deviation, from);
-    for (Index c = 0; c < channels; ++c)
-      parts[static_cast<std::size_t>(piece * groups + c / size)].join(
-          {static_cast<double>(count), means[c], squares[c]});
+    for (Index g = 0; g < groups; ++g) {  // channels of equally many numbers
+      const float *mean = means + g * size, *square = squares + g * size;
+      double sum = 0, within = 0, between = 0;
+      for (Index c = 0; c < size; ++c) sum += mean[c], within += square[c];
+      const double middle = sum / static_cast<double>(size);
+      for (Index c = 0; c < size; ++c) between += (mean[c] - middle) * (mean[c] - middle);
+      parts[static_cast<std::size_t>(piece * groups + g)] = {static_cast<double>(count * size), middle,
+                                                             within + static_cast<double>(count) * between};
+    }
   });
-  for (Index piece = 0; piece < x.shape[0] * chunks; ++piece)
-    for (Index g = 0; g < groups; ++g)
-      all[static_cast<std::size_t>(piece / chunks * groups + g)].join(
-          parts[static_cast<std::size_t>(piece * groups + g)]);
+  parallel_for(x.shape[0] * groups, [&](Index of) {
+    const Index b = of / groups, g = of % groups;
+    Moments total;
+    for (Index chunk = 0; chunk < chunks; ++chunk) total.join(parts[static_cast<std::size_t>((b * chunks + chunk) * groups + g)]);
+    all[static_cast<std::size_t>(of)] = total;
+  });
   return all;
 }
 
