@@ -126,7 +126,7 @@ TEST_CASE("blocks: the autoencoder's") {
   jf::AutoencoderDecoder<P> decoder(c);
   randomise(decoder, 9);
   auto z = leaf(Shape{Index{1}, Index{2}, Index{2}, Index{2}}, 10);
-  check_module(decoder, [&](const Var<double, 4>& z) { return decoder.decode(z, [](Index) {}); }, z);
+  check_module(decoder, [&](const Var<double, 4>& z) { return decoder(z); }, z);
 }
 
 TEST_CASE("tape: stopped gradients, accumulation, and what is not recorded") {

@@ -10,6 +10,7 @@
 #include "janusflow/autodiff/sequence.hpp"
 #include "janusflow/autodiff/tape.hpp"
 #include "janusflow/autodiff/variable.hpp"
+#include "janusflow/core/arena.hpp"
 #include "janusflow/core/bfloat16.hpp"
 #include "janusflow/core/buffer.hpp"
 #include "janusflow/core/cache.hpp"

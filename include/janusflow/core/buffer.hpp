@@ -10,9 +10,6 @@
 #include <mutex>
 #include <utility>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 #if defined(__SANITIZE_ADDRESS__)
 #define JANUSFLOW_POISON_POOL 1
 #elif defined(__has_feature)
@@ -24,6 +21,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include "janusflow/core/arena.hpp"
 #include "janusflow/core/error.hpp"
 
 namespace janusflow {
@@ -99,8 +97,8 @@ class ThreadBlocks {
 
 }  // namespace detail
 
-/// The process-wide pool behind Buffer. Freed blocks are kept by size and handed out again, for what is as large or somewhat smaller, so
-/// that a sampling loop touches the allocator, and the kernel's page zeroing, in its first step only. Thread-safe.
+/// The process-wide pool behind Buffer. Freed blocks are handed out again, so that a sampling loop touches the allocator, and the kernel's
+/// page zeroing, in its first step only: large ones by an arena, others kept by size, for what is as large or somewhat smaller. Thread-safe.
 class BufferPool {
  public:
   static BufferPool& instance() {
@@ -112,9 +110,12 @@ class BufferPool {
   /// `bytes` becomes the block's size, which may be larger. Throws Error when there is no such memory.
   [[gnu::noinline]] void* allocate(std::size_t& bytes) {
     const std::size_t wanted = bytes;
-    bytes = block_size(bytes);
-    auto* own = bytes <= detail::ThreadBlocks::largest ? detail::ThreadBlocks::instance() : nullptr;
-    void* block = own ? own->take(bytes) : nullptr;
+    void* block = bytes >= large ? from_arena(bytes) : nullptr;
+    if (!block) {
+      bytes = block_size(bytes);
+      auto* own = bytes <= detail::ThreadBlocks::largest ? detail::ThreadBlocks::instance() : nullptr;
+      block = own ? own->take(bytes) : nullptr;
+    }
     if (!block) block = reused(bytes);
     if (!block) block = fresh(bytes);
     if (!block) {
@@ -133,11 +134,15 @@ class BufferPool {
       if (auto* own = detail::ThreadBlocks::instance(); own && own->put(block, bytes)) return detail::poison(block, bytes);
     const std::lock_guard lock(mutex_);
     try {
-      free_.emplace(bytes, block);
-      pooled_ += bytes;
+      if (arena_.owns(block)) {
+        arena_.give(block, bytes);
+      } else {
+        free_.emplace(bytes, block);
+        pooled_ += bytes;
+      }
       detail::poison(block, bytes);
-    } catch (...) {
-      give_back(block, bytes);
+    } catch (...) {  // no memory for the list: a block of the arena is lost
+      if (!arena_.owns(block)) give_back(block, bytes);
     }
   }
 
@@ -149,16 +154,22 @@ class BufferPool {
     for (const auto& [bytes, block] : free_) give_back(block, bytes);
     free_.clear();
     pooled_ = 0;
+    arena_.trim();
   }
 
   /// Bytes held for reuse by any thread.
   std::size_t pooled() const {
     const std::lock_guard lock(mutex_);
-    return pooled_;
+    return pooled_ + arena_.idle();
   }
 
  private:
-  static constexpr std::size_t huge_page = std::size_t{2} << 20;
+  static constexpr std::size_t large = std::size_t{1} << 20;  // from here on a block is the arena's, where it has room
+
+  void* from_arena(std::size_t& bytes) {
+    const std::lock_guard lock(mutex_);
+    return arena_.take(bytes);
+  }
 
   // Small blocks: powers of two; large ones: multiples of a sixteenth of the next power of two, at most 1/8 wasted.
   static std::size_t block_size(std::size_t bytes) {
@@ -187,42 +198,20 @@ class BufferPool {
 
   static void give_back(void* block, std::size_t bytes) noexcept {
     detail::unpoison(block, bytes);
-#if defined(__linux__)
-    if (bytes >= huge_page) {
-      munmap(block, bytes);
-      return;
-    }
-#endif
     std::free(block);
   }
 
   /// A new block from the system, or null.
   static void* fresh(std::size_t bytes) {
-    const std::size_t alignment = bytes >= huge_page ? huge_page : 64;
+    constexpr std::size_t alignment = 64;
     if (bytes > ~std::size_t{0} - alignment) return nullptr;
-#if defined(__linux__)
-    if (bytes >= huge_page) return mapped(bytes);
-#endif
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   }
-
-#if defined(__linux__)
-  /// Pages of one's own: what is given back is free at once, where malloc keeps blocks of up to 32 MB in its heap.
-  static void* mapped(std::size_t bytes) {
-    void* const pages = mmap(nullptr, bytes + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) return nullptr;
-    auto* const begin = static_cast<char*>(pages);
-    const std::size_t before = (huge_page - reinterpret_cast<std::uintptr_t>(begin) % huge_page) % huge_page;
-    if (before > 0) munmap(begin, before);
-    munmap(begin + before + bytes, huge_page - before);
-    madvise(begin + before, bytes, MADV_HUGEPAGE);  // fewer TLB misses on packed weights
-    return begin + before;
-  }
-#endif
 
   mutable std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;
   std::size_t pooled_ = 0;
+  Arena arena_;
 };
 
 /// A block of the pool, 64-byte aligned, contents undefined. Moves, does not copy.

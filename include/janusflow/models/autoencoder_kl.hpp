@@ -175,13 +175,10 @@ struct UpBlock {
     if (upsample) upsamplers.emplace_back(out);
   }
 
-  /// `before_doubling()` is called when nothing of the smaller size but the picture itself is needed any more.
-  template <class X, class Observer>
-  X operator()(X x, Observer&& before_doubling) const {
+  template <class X>
+  X operator()(X x) const {
     for (const auto& resnet : resnets) x = run_block(resnet, std::move(x));
-    if (upsamplers.empty()) return x;
-    before_doubling();
-    return upsamplers[0](x);
+    return upsamplers.empty() ? std::move(x) : upsamplers[0](x);
   }
 
   template <class Self, class V>
@@ -264,22 +261,12 @@ struct AutoencoderDecoder {
   }
 
   /// z [B, h, w, latent channels], divided by the scaling factor already -> picture [B, H, W, 3], about [-1, 1].
-  /// `between(i)` is called before block i doubles the picture and behind it: what has been freed by then is of sizes that do not come again.
-  template <class X, class Observer>
-  X decode(const X& z, Observer&& between) const {
-    X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
-    h = mid_block(std::move(h));
-    Index index = 0;
-    for (const auto& block : up_blocks) {
-      h = block(std::move(h), [&] { between(index); });
-      between(index++);
-    }
-    return conv_out(conv_norm_out.then_silu(h));
-  }
-  /// The same, with the least memory.
   template <class X>
   X operator()(const X& z) const {
-    return decode(z, [](Index) { BufferPool::instance().release(); });
+    X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
+    h = mid_block(std::move(h));
+    for (const auto& block : up_blocks) h = block(std::move(h));
+    return conv_out(conv_norm_out.then_silu(h));
   }
 
   template <class Self, class V>

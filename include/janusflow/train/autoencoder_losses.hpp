@@ -43,7 +43,7 @@ AutoencoderLosses<T> autoencoder_losses(const AutoencoderKL<Taped<T>>& model, co
   const Var<T, 4> target = detail::constant<T>(pictures);
   const auto latents = model.encoder(target);                                                    // [B, h, w, Z]
   const auto z = sample_gaussian(latents.mean, latents.logvar, detail::constant<T>(noise));      // [B, h, w, Z]
-  const Var<T, 4> picture = model.decoder.decode(z, [](Index) {});                               // [B, H, W, 3]
+  const Var<T, 4> picture = model.decoder(z);                                                    // [B, H, W, 3]
   AutoencoderLosses<T> losses{mean_absolute_error(picture, target), mean_squared_error(picture, target), Var<T, 1>(detail::one_number(T(0))),
                               T(2) * mean_absolute_error(detail::neighbour_differences(picture), detail::neighbour_differences(target)),
                               gaussian_kl(latents.mean, latents.logvar)};

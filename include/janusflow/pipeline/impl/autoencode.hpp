@@ -47,8 +47,7 @@ Tensor<std::uint8_t, 3> Autoencoder<P>::decode(TensorView<const float, 4> latent
   const Index channels = config().latent_channels;
   require(latents.shape[0] == 1 && latents.shape[1] == channels && latents.size() > 0, "autoencoder: latents ", latents.shape,
           " must be [1, ", channels, ", h, w]");
-  const auto release = [](Index) { BufferPool::instance().release(); };  // the next block's pictures are twice as large
-  return to_bytes(parts_->decoder.decode(channels_last(latents), release), 0);
+  return to_bytes(parts_->decoder(channels_last(latents)), 0);
 }
 
 }  // namespace janusflow
