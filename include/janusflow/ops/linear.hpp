@@ -75,9 +75,15 @@ struct StoreTile {
       if (column >= columns) return;
       const Index count = std::min(simd::width, columns - column);
       const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
+      // All that `after` reads before anything is written: rows are often whole pages apart, where a processor takes a read for one of
+      // what was just written.
+      alignas(64) float results[simd::tile_rows * simd::width];
       for (Index r = 0; r < rows; ++r) {
         const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
-        const auto result = after(sum, row + r, column, count);
+        after(sum, row + r, column, count).store_aligned(results + r * simd::width);
+      }
+      for (Index r = 0; r < rows; ++r) {
+        const auto result = simd::Batch::load_aligned(results + r * simd::width);
         if (stream) simd::stream(result, place(row + r) + column);
         else simd::store(result, place(row + r) + column, count);
       }
