@@ -204,7 +204,7 @@ class BufferPool {
   /// A new block from the system, or null.
   static void* fresh(std::size_t bytes) {
     constexpr std::size_t alignment = 64;
-    if (bytes > ~std::size_t{0} - alignment) return nullptr;
+    if (bytes > ~std::size_t{0} / 2 - alignment) return nullptr;  // no object is larger than a difference of pointers can say
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   }
 
