@@ -45,6 +45,8 @@ class Arena {
 #endif
   }
 
+  /// Bytes of all addresses; 0 where there are none.
+  std::size_t size() const { return size_; }
   bool owns(const void* block) const {
     const auto at = reinterpret_cast<std::uintptr_t>(block), begin = reinterpret_cast<std::uintptr_t>(begin_);
     return at >= begin && at < begin + size_;

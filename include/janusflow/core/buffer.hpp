@@ -202,9 +202,9 @@ class BufferPool {
   }
 
   /// A new block from the system, or null.
-  static void* fresh(std::size_t bytes) {
+  void* fresh(std::size_t bytes) const {
     constexpr std::size_t alignment = 64;
-    if (bytes > ~std::size_t{0} / 2 - alignment) return nullptr;  // no object is larger than a difference of pointers can say
+    if (bytes > (arena_.size() > 0 ? arena_.size() : ~std::size_t{0} / 2 - alignment)) return nullptr;  // more than the machine has
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   }
 
