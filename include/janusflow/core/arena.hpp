@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -56,10 +57,12 @@ class Arena {
     if (bytes > size_) return nullptr;
     const std::size_t wanted = (bytes + grain - 1) / grain * grain;
     for (auto at = free_.begin(); at != free_.end(); ++at) {
-      const auto [place, range] = *at;
-      if (range.size < wanted) continue;
-      free_.erase(at);
-      if (range.size > wanted) free_.emplace(place + wanted, Range{range.size - wanted, range.pages});
+      if (at->second.size < wanted) continue;
+      const std::size_t place = at->first;
+      auto range = free_.extract(at);
+      range.key() += wanted;
+      range.mapped().size -= wanted;
+      if (range.mapped().size > 0) free_.insert(std::move(range));
       bytes = wanted;
       return begin_ + place;
     }

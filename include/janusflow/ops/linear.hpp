@@ -91,6 +91,19 @@ struct StoreTile {
   }
 };
 
+/// Packs vector(r), of columns [column, column + count), for the rows of the panel that begins at `row`.
+template <class Dot, class Vector>
+void pack_columns(PackedInput<Dot>& to, Index row, Index rows, Index column, Index count, Vector&& vector) {
+  constexpr Index chunk = simd::panel_chunk;
+  const Index word = column / Dot::depth;
+  auto* out = to.panel(row) + word / chunk * rows * chunk + word % chunk;
+  for (Index r = 0; r < rows; ++r, out += chunk) {
+    alignas(64) float values[simd::width];
+    vector(r).store_aligned(values);
+    Dot::input_words(values, count, out);
+  }
+}
+
 /// Epilogue that packs after(tile + bias) for the next product.
 template <class Dot, class After>
 struct PackTile {
@@ -111,18 +124,6 @@ struct PackTile {
     }
   }
 
-  /// Packs vector(r), of columns [column, column + count), for the rows of the panel that begins at `row`.
-  template <class Vector>
-  static void pack_columns(PackedInput<Dot>& to, Index row, Index rows, Index column, Index count, Vector&& vector) {
-    constexpr Index chunk = simd::panel_chunk;
-    const Index word = column / Dot::depth;
-    auto* out = to.panel(row) + word / chunk * rows * chunk + word % chunk;
-    for (Index r = 0; r < rows; ++r, out += chunk) {
-      alignas(64) float values[simd::width];
-      vector(r).store_aligned(values);
-      Dot::input_words(values, count, out);
-    }
-  }
 };
 
 template <class Dot>
@@ -132,23 +133,16 @@ void require_product(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight)
           Shape{weight.out_features(), weight.in_features()});
 }
 
-template <class Dot>
-void require_bias(const Tensor<float, 1>& bias, const PackedMatrix<Dot>& weight) {
+/// The product behind linear; `epilogue(bias or null, order)` makes what its tiles go through.
+template <class Dot, class After, class Epilogue>
+void linear_through(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, const After& after,
+                    Epilogue&& epilogue) {
+  require_product(x, weight);
   require(bias.empty() || bias.size() == weight.out_features(), "linear: bias ", bias.shape(), " does not match weight ",
           Shape{weight.out_features(), weight.in_features()});
-}
-
-inline const float* data_or_null(const Tensor<float, 1>& bias) { return bias.empty() ? nullptr : bias.data(); }
-
-template <class Dot, class After>
-void linear_into(const PackedInput<Dot>& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, After after,
-                 float* y, Index stride) {
-  require_product(x, weight);
-  require_bias(bias, weight);
   require_fits(after, x.rows(), weight.out_features());
   const PairOrder order = PairOrder::of(x.rows(), weight.panels());
-  gemm<Dot>(x, PanelPairs<Dot>{weight, order},
-            StoreTile<After>{{y, stride}, weight.out_features(), data_or_null(bias), after, too_large_for_caches(x.rows(), stride), order});
+  gemm<Dot>(x, PanelPairs<Dot>{weight, order}, epilogue(bias.empty() ? nullptr : bias.data(), order));
 }
 
 /// Throws before anything is packed.
@@ -168,8 +162,11 @@ template <ProductInput X, class Dot, class After = Identity>
 Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {},
                               After after = {}) {
   detail::require_columns(x, weight);
-  Tensor<float, X::rank> y(detail::input_shape(x).with_last(weight.out_features()));
-  detail::linear_into(detail::packed_input<Dot>(x), weight, bias, after, y.data(), weight.out_features());
+  const Index columns = weight.out_features();
+  Tensor<float, X::rank> y(detail::input_shape(x).with_last(columns));
+  detail::linear_through(detail::packed_input<Dot>(x), weight, bias, after, [&](const float* shift, PairOrder order) {
+    return detail::StoreTile<After>{{y.data(), columns}, columns, shift, after, detail::too_large_for_caches(y.shape().rows(), columns), order};
+  });
   return y;
 }
 
@@ -183,12 +180,9 @@ auto linear_for(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float,
     detail::require_columns(x, weight);
     const Shape<X::rank> shape = detail::input_shape(x).with_last(weight.out_features());
     PackedRows<Dot, X::rank> y{shape, {shape.rows(), weight.out_features()}};
-    const PackedInput<Dot>& input = detail::packed_input<Dot>(x);
-    detail::require_product(input, weight);
-    detail::require_bias(bias, weight);
-    detail::require_fits(after, input.rows(), weight.out_features());
-    const PairOrder order = PairOrder::of(input.rows(), weight.panels());
-    gemm<Dot>(input, PanelPairs<Dot>{weight, order}, detail::PackTile<Dot, After>{y.input, detail::data_or_null(bias), after, order});
+    detail::linear_through(detail::packed_input<Dot>(x), weight, bias, after, [&](const float* shift, PairOrder order) {
+      return detail::PackTile<Dot, After>{y.input, shift, after, order};
+    });
     return y;
   }
 }
@@ -269,8 +263,7 @@ auto swiglu_for(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Do
     PackedRows<Dot, X::rank> y{shape, {shape.rows(), columns}};
     gemm<Dot>(detail::packed_input<Dot>(x), PanelTwins<Dot>{gate, up}, [&](Index row, Index rows, Index panel, const float* tile) {
       const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
-      detail::PackTile<Dot, Identity>::pack_columns(y.input, row, rows, column, count,
-                                                    [&](Index r) { return detail::gated(tile + r * simd::tile_columns); });
+      detail::pack_columns(y.input, row, rows, column, count, [&](Index r) { return detail::gated(tile + r * simd::tile_columns); });
     });
     return y;
   }

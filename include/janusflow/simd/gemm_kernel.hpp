@@ -90,29 +90,23 @@ void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, const typename D
   put_down<Rows>(acc, tile);
 }
 
-template <class Dot>
-using GemmTile = void (*)(Index, const typename Dot::InputWord*, const typename Dot::WeightWord*,
-                          const typename Dot::WeightWord*, float*, Sums);
-
-template <class Dot>
-using ConvTile = void (*)(const KernelRuns<typename Dot::InputWord>&, const typename Dot::WeightWord*, const typename Dot::WeightWord*, float*);
-
-/// The tile function of a convolution for 1 to tile_rows rows.
-template <class Dot>
-ConvTile<Dot> conv_tile_for(Index rows) {
+/// Of the functions that Of{}.template operator()<Rows>() gives for 1 to tile_rows rows, the one for `rows`.
+template <class Of>
+auto tile_for(Index rows, Of) {
   static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
-    return std::array<ConvTile<Dot>, sizeof...(I)>{conv_tile<Dot, I + 1>...};
+    return std::array{Of{}.template operator()<I + 1>()...};
   }(std::make_integer_sequence<int, tile_rows>());
   return table[static_cast<std::size_t>(rows - 1)];
 }
-
-/// The tile function for 1 to tile_rows rows.
+/// gemm_tile for 1 to tile_rows rows.
 template <class Dot>
-GemmTile<Dot> gemm_tile_for(Index rows) {
-  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
-    return std::array<GemmTile<Dot>, sizeof...(I)>{gemm_tile<Dot, I + 1>...};
-  }(std::make_integer_sequence<int, tile_rows>());
-  return table[static_cast<std::size_t>(rows - 1)];
+auto gemm_tile_for(Index rows) {
+  return tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
+}
+/// conv_tile for 1 to tile_rows rows.
+template <class Dot>
+auto conv_tile_for(Index rows) {
+  return tile_for(rows, []<int Rows>() { return &conv_tile<Dot, Rows>; });
 }
 
 }  // namespace janusflow::simd

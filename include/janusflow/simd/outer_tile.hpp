@@ -1,9 +1,6 @@
 // The innermost product of a transpose: as gemm_tile, for an input that lies column by column, as gradients of weights have it.
 #pragma once
 
-#include <array>
-#include <utility>
-
 #include "janusflow/simd/gemm_kernel.hpp"
 
 namespace janusflow::simd {
@@ -31,14 +28,9 @@ void outer_tile(Index depth, const float* left, const float* first, const float*
   }
 }
 
-using OuterTile = void (*)(Index, const float*, const float*, const float*, float*);
-
-/// The tile function for 1 to tile_rows rows.
-inline OuterTile outer_tile_for(Index rows) {
-  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
-    return std::array<OuterTile, sizeof...(I)>{outer_tile<I + 1>...};
-  }(std::make_integer_sequence<int, tile_rows>());
-  return table[static_cast<std::size_t>(rows - 1)];
+/// outer_tile for 1 to tile_rows rows.
+inline auto outer_tile_for(Index rows) {
+  return tile_for(rows, []<int Rows>() { return &outer_tile<Rows>; });
 }
 
 }  // namespace janusflow::simd
