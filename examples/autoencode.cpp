@@ -13,7 +13,7 @@ namespace {
 
 struct Options {
   std::string vae, input, output, save_latents;
-  bool crop = false;
+  bool crop = false, tiling = false;
 };
 
 template <class P>
@@ -32,7 +32,7 @@ void round_trip(Program& program, const Options& options, const AutoencoderFiles
 
   progress.show(0.35, "decoding");  // the decoder is about twice as deep as the encoder
   const Stopwatch decode_watch;
-  const Picture back = autoencoder.decode(latents);
+  const Picture back = autoencoder.decode(latents, options.tiling);
   program.report["timings"]["decode"] = decode_watch.seconds();
   computing.reset();
   progress.clear();
@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   program.option("-i,--image", options.input, "FILE", "a PNG or JPEG file")->required();
   program.option("-o,--output", options.output, "FILE", "the PNG file of what comes back")->required()->check(png_name);
   program.option("--save-latents", options.save_latents, "FILE", "safetensors file for the `latents` [1,C,h,w], the encoder's mean");
+  program.cli.add_flag("--vae-tiling", options.tiling, "decode in strips: the same picture in less memory, a third slower where it is large");
   program.cli.add_flag("--crop", options.crop, "cut the sides down to multiples of what the VAE needs");
 
   return program.run(argc, argv, [&] {

@@ -119,11 +119,35 @@ TEST_CASE_TEMPLATE("autoencoder: the same bytes on any number of threads and in 
   CHECK(relative_error(picture, m.golden.picture("dec.y")) < (std::is_same_v<P, Float32> ? tolerance : 0x1p-4));
 }
 
+TEST_CASE_TEMPLATE("autoencoder: decoding in strips gives the same bytes", P, Float32, BFloat16) {
+  for (const std::string name : {"sdxl", "twelve"}) {
+    const Model<P> m(name);
+    const auto z = m.golden.picture("dec.z");
+    const auto picture = m.decoder(z);
+    const Index largest = picture.shape()[1] * picture.shape()[2] * 8 * static_cast<Index>(sizeof(float));
+    // All whole, all in the smallest strips, only the largest pictures in strips, and in strips of several sizes.
+    for (const StripBytes bytes : {StripBytes{}, StripBytes{0, 1}, StripBytes{largest, 1}, StripBytes{largest / 4, 1 << 12}, StripBytes{0, 1 << 14}, StripBytes{0, 1 << 20}}) {
+      CAPTURE(name);
+      CAPTURE(bytes.whole);
+      CAPTURE(bytes.strip);
+      const auto again = decode_in_strips(m.decoder, z, bytes);
+      REQUIRE(again.shape() == picture.shape());
+      CHECK(std::equal(again.begin(), again.end(), picture.begin()));
+    }
+  }
+  const Model<P> m("twelve");
+  Shape<4> two = m.golden.picture("dec.z").shape();
+  two[0] = 2;
+  CHECK_THROWS_WITH_AS(decode_in_strips(m.decoder, Tensor<float, 4>(two, 0.0f)), doctest::Contains("must be of one picture"), Error);
+}
+
 TEST_CASE("autoencoder: the pipeline's two directions") {
   const auto autoencoder = Autoencoder<Float32>::from_directory(data + "sdxl");
   const Golden golden(data + "sdxl/golden.safetensors");
   const auto picture = autoencoder.decode(golden.tensor<4>("dec.z"));
   REQUIRE(picture.shape() == Shape{64, 48, 3});
+  const auto tiled = autoencoder.decode(golden.tensor<4>("dec.z"), true);
+  CHECK(std::equal(tiled.begin(), tiled.end(), picture.begin()));
   const auto expected = to_bytes(golden.picture("dec.y"), 0);
   Index off = 0;
   for (Index i = 0; i < picture.size(); ++i) {

@@ -1,13 +1,17 @@
-"""Prints this library's times beside PyTorch's, each measured now and one after the other, as a Markdown table.
+"""Prints this library's times beside those of others, each measured now and one after the other, as a Markdown table.
 
-Products: F.linear (oneDNN or MKL), and torch._int_mm for int8, which is given its inputs quantised already. The guided step: the official
-loop (pytorch_step.py). Needs torch, and for the step transformers and diffusers (tests/reference/requirements.txt).
+Products: PyTorch's F.linear (oneDNN or MKL), and torch._int_mm for int8, which is given its inputs quantised already. The guided step: the
+official loop (pytorch_step.py). VAE, SigLIP, prefill and decoding: diffusers and transformers in PyTorch and, where it is installed, in
+OpenVINO (peer_part.py). Prefill and decoding also in llama.cpp, where the user has its llama-bench and a model of the same sizes
+(random_gguf.py makes one). Needs torch, transformers and diffusers (tests/reference/requirements.txt).
 
     python bench/compare/table.py build/bench/model [--precision f32,bf16,int8] [--only gemm,picture_step] [--threads 2]
+        [--llama-bench llama-bench --gguf int8=q8_0.gguf --gguf q4=q4_0.gguf]
 """
 
 import argparse
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -20,9 +24,11 @@ from pathlib import Path
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", help="the program bench/model of this build")
 parser.add_argument("--precision", default="f32,bf16,int8")
-parser.add_argument("--only", default="gemm,picture_step", help="what to measure: gemm, picture_step, or any other part of bench/model (ours alone)")
+parser.add_argument("--only", default="gemm,picture_step", help="what to measure: parts of bench/model")
 parser.add_argument("-t", "--threads", type=int, default=len(os.sched_getaffinity(0)))
 parser.add_argument("--repeat", type=int, default=3)
+parser.add_argument("--llama-bench", default="llama-bench", help="llama.cpp's program")
+parser.add_argument("--gguf", action="append", default=[], metavar="PRECISION=FILE", help="llama.cpp's model beside ours in that precision")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
@@ -57,20 +63,56 @@ def product(shape, precision):
     return statistics.median(seconds[1:])
 
 
-def step(precision):
-    """Median seconds of the official loop's guided step; None where PyTorch's own code has no such precision."""
-    if precision == "int8":
+def script(name, *options):
+    """Median seconds that a script beside this one prints; None where it fails, with its last line on stderr."""
+    command = [sys.executable, Path(__file__).with_name(name), *options, "--threads", str(args.threads)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode == 0:
+        return json.loads(run.stdout.splitlines()[-1])["seconds"]
+    print(f"{name} {' '.join(options)}: {(run.stderr.strip() or 'failed').splitlines()[-1]}", file=sys.stderr)
+    return None
+
+
+def pytorch(row, precision):
+    """Median seconds of PyTorch's own; None where it has no such precision."""
+    if row["name"] == "gemm":
+        return product(row["detail"], precision)
+    if precision == "int8" or row["detail"].startswith("in strips"):
         return None
-    script = Path(__file__).with_name("pytorch_step.py")
-    command = [sys.executable, script, "--precision", precision, "--threads", str(args.threads), "--steps", str(args.repeat)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["seconds"]
+    if row["name"] == "picture_step":
+        return script("pytorch_step.py", "--precision", precision, "--steps", str(args.repeat))
+    return script("peer_part.py", "--part", row["name"], "--precision", precision, "--repeat", str(args.repeat)) if row["name"] in PARTS else None
 
 
-print(f"PyTorch {torch.__version__}, {args.threads} threads\n")
-print("| part | precision | ours, s | of peak | PyTorch, s | PyTorch / ours |\n|---|---|---|---|---|---|")
+def openvino(row, precision):
+    if precision == "int8" or row["name"] not in PARTS or row["detail"].startswith("in strips"):
+        return None
+    return script("peer_part.py", "--engine", "openvino", "--part", row["name"], "--precision", precision, "--repeat", str(args.repeat))
+
+
+def llama_cpp(row, precision):
+    """Seconds by llama-bench of the user's model file, whose precision is the user's choice too."""
+    tokens = {"prefill": ["-p", "600", "-n", "0"], "decode": ["-p", "0", "-n", "32", "-d", "32"]}.get(row["name"])
+    model = dict(entry.split("=", 1) for entry in args.gguf).get(precision)
+    if tokens is None or model is None:
+        return None
+    command = [args.llama_bench, "-m", model, "-t", str(args.threads), "-r", str(args.repeat), "-o", "json", *tokens]
+    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)[0]
+    return (600 if row["name"] == "prefill" else 1) / result["avg_ts"]
+
+
+PARTS = ("vae_decode", "siglip", "prefill", "decode")
+peers = {f"PyTorch {torch.__version__}": pytorch}
+if importlib.util.find_spec("openvino"):
+    peers["OpenVINO"] = openvino
+if args.gguf:
+    peers["llama.cpp"] = llama_cpp
+print(f"{args.threads} threads; seconds, and how many times ours\n")
+print("| part | precision | ours | of peak | " + " | ".join(peers) + " |\n|---|---|---|---|" + "---|" * len(peers))
 for precision in args.precision.split(","):
     for row in ours(precision):
-        peer = {"gemm": lambda: product(row["detail"], precision), "picture_step": lambda: step(precision)}.get(row["name"], lambda: None)()
-        seconds = float(row["seconds"])
-        compared = "| |" if peer is None else f"{peer:.4g} | {peer / seconds:.2f} |"
-        print(f"| {row['name']} {row['detail']} | {precision} | {seconds:.4g} | {float(row['of_peak']):.1%} | {compared}", flush=True)
+        seconds, cells = float(row["seconds"]), []
+        for peer in peers.values():
+            other = peer(row, precision)
+            cells.append("" if other is None else f"{other:.4g} ({other / seconds:.2f})")
+        print(f"| {row['name']} {row['detail']} | {precision} | {seconds:.4g} | {float(row['of_peak']):.1%} | {' | '.join(cells)} |", flush=True)

@@ -3,8 +3,8 @@
 
     python3 make_data.py OUTPUT
 
-Needs Debian's python3-pil, fonts-noto-color-emoji, unicode-data and unicode-cldr-core. Writes OUTPUT/pictures/N.png, OUTPUT/train.jsonl,
-OUTPUT/evaluation.jsonl: what `evaluate` asks, as samples; and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training and
+Needs Debian's python3-pil, fonts-noto-color-emoji, unicode-data and unicode-cldr-core. Writes OUTPUT/pictures/N.png; OUTPUT/train.jsonl;
+OUTPUT/answers.jsonl: the same with other questions, the skin tone of all people among them; OUTPUT/evaluation.jsonl: what `evaluate` asks, as samples; and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training and
 whose combination does not. The same files on every machine that has the same fonts.
 """
 
@@ -146,7 +146,7 @@ def is_of(item, thing):
     return any(mark in item[field] if field == "name" else item[field].startswith(mark) for mark in marks)
 
 
-def questions(item, relatives, items, r):
+def questions(item, relatives, items, r, always_tone=False):
     """Eight questions about one picture: its name twice, thrice whether it is a certain emoji, whether it is of a class, two of the rest."""
 
     def is_named():
@@ -162,13 +162,15 @@ def questions(item, relatives, items, r):
 
     rest = [is_class(), (r.choice(["Which group does it belong to?", "Which group is this?"]), item["group"]),
             (r.choice(["What kind of thing is this?", "What kind of emoji is this?"]), item["subgroup"].replace("-", " "))]
-    if item["group"] == "people & body":
-        rest.append(("What is the skin tone?", " and ".join(dict.fromkeys(item["tones"])) or "none"))
+    tone = ("What is the skin tone?", " and ".join(dict.fromkeys(item["tones"])) or "none")
+    if item["group"] == "people & body" and not always_tone:
+        rest.append(tone)
     if item["gender"]:
         rest.append(("Is this a man or a woman?", "a " + item["gender"]))
     if item["colour"]:
         rest.append((r.choice(["What is the main color?", "What color is it?"]), item["colour"]))
-    asked = [(question, item["name"]) for question in r.sample(NAMING, 2)] + [is_named(), is_named(), is_named(), is_class()] + r.sample(rest, 2)
+    asked = [(question, item["name"]) for question in r.sample(NAMING, 2)] + [is_named(), is_named(), is_named(), is_class()]
+    asked += [tone] + r.sample(rest, 1) if item["group"] == "people & body" and always_tone else r.sample(rest, 2)
     r.shuffle(asked)
     return [dict(question=question, answer=answer) for question, answer in asked]
 
@@ -185,7 +187,7 @@ def main():
     for path, package in (FONT, "fonts-noto-color-emoji"), (EMOJI, "unicode-data"), (ANNOTATIONS.format("annotations"), "unicode-cldr-core"):
         if not Path(path).exists():
             sys.exit(f"make_data.py: {path} is missing; Debian's {package} brings it")
-    output, r, r_questions = Path(sys.argv[1]), random.Random(0), random.Random(1)
+    output, r, r_questions, r_answers = Path(sys.argv[1]), random.Random(0), random.Random(1), random.Random(2)
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     items = read_emoji()
     persons = [i for i in items if len(i["tones"]) == 1 and i["subgroup"] in PERSONS]
@@ -199,19 +201,25 @@ def main():
     relatives = collections.defaultdict(list)
     for item in items:
         relatives[item["subgroup"]].append(item)
-    files = {name: open(output / f"{name}.jsonl", "w", encoding="utf8") for name in ("train", "heldout")}
+    files = {name: open(output / f"{name}.jsonl", "w", encoding="utf8") for name in ("train", "answers", "heldout")}
     for number, item in enumerate(items):
         picture = f"pictures/{number}.png"
         item["picture"].save(output / picture)
         # Plain emoji must not drown in skin tones: a base with n variants comes sqrt(n) times as often as one without.
         weight = round(variants[item["base"]] ** -0.5, 4)
-        lines = [dict(task="generation", prompt=item["name"] if k == 0 else prompt(item, r), picture=picture, weight=weight) for k in range(PROMPTS)]
-        lines += [dict(task="understanding", picture=picture, questions=questions(item, relatives[item["subgroup"]], items, r_questions), weight=weight)
-                  for _ in range(QUESTIONS)]
+
+        def asked(r, always_tone):
+            return [dict(task="understanding", picture=picture, questions=questions(item, relatives[item["subgroup"]], items, r, always_tone), weight=weight)
+                    for _ in range(QUESTIONS)]
+
+        prompts = [dict(task="generation", prompt=item["name"] if k == 0 else prompt(item, r), picture=picture, weight=weight) for k in range(PROMPTS)]
+        lines = {"train": prompts + asked(r_questions, False), "answers": prompts + asked(r_answers, True)}
         question, answer = fact(item, r_questions)
-        lines.append(dict(task="text", question=question, answer=answer, weight=weight))
-        for line in lines:
-            files["heldout" if item["name"] in held else "train"].write(json.dumps(line, ensure_ascii=False) + "\n")
+        lines["train"].append(dict(task="text", question=question, answer=answer, weight=weight))
+        if item["name"] in held:
+            lines = {"heldout": lines["train"]}
+        for name, samples in lines.items():
+            files[name].writelines(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
     places = {item["name"]: f"pictures/{number}.png" for number, item in enumerate(items)}
     with open(output / "evaluation.jsonl", "w", encoding="utf8") as file:
         for asked in json.load(open(EVALUATION, encoding="utf8"))["pictures"]:

@@ -51,6 +51,7 @@
 #include "janusflow/io/stb.hpp"
 #include "janusflow/io/uvit_config.hpp"
 #include "janusflow/models/autoencoder_kl.hpp"
+#include "janusflow/models/decode_in_strips.hpp"
 #include "janusflow/models/janusflow.hpp"
 #include "janusflow/models/llama.hpp"
 #include "janusflow/models/shallow_uvit.hpp"

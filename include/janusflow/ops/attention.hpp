@@ -64,18 +64,26 @@ struct HeadKeys {
   Index head, dim;
 
   Index length() const { return past_length + keys.shape[0]; }
-  /// f(pointer to the key of position s), and likewise its value.
+  /// f(begin, end, row) for the keys at positions [begin, end), first those that are remembered, then the new ones: row(s)
+  /// points to the key of position s. Likewise the values.
   template <class F>
-  auto with_key(Index s, F&& f) const {
-    return s < past_length ? f(past->keys.row(head, s)) : f(keys.row(s - past_length) + head * dim);
+  void for_keys(Index first, Index last, F&& f) const {
+    for_rows(past ? &past->keys : nullptr, keys, first, last, f);
   }
   template <class F>
-  auto with_value(Index s, F&& f) const {
-    return s < past_length ? f(past->values.row(head, s)) : f(values.row(s - past_length) + head * dim);
+  void for_values(Index first, Index last, F&& f) const {
+    for_rows(past ? &past->values : nullptr, values, first, last, f);
   }
 
   auto widened_keys() const { return WidenedRows(past ? &past->keys : nullptr, past_length, keys, head, dim); }
   auto widened_values() const { return WidenedRows(past ? &past->values : nullptr, past_length, values, head, dim); }
+
+ private:
+  template <class F>
+  void for_rows(const HeadRows<T>* remembered, TensorView<const float, 2> rows, Index first, Index last, F& f) const {
+    if (first < past_length) f(first, std::min(last, past_length), [&](Index s) { return remembered->row(head, s); });
+    if (last > past_length) f(std::max(first, past_length), last, [&](Index s) { return rows.row(s - past_length) + head * dim; });
+  }
 };
 
 /// Running softmax of up to tile_rows queries: maximum, sum of exponentials, and the weighted values so far.
@@ -199,6 +207,56 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   }
 }
 
+/// How many rows ahead of their use the remembered ones are asked for: a head's own are too few in a row for the prefetchers.
+inline constexpr Index rows_ahead = 16;
+
+/// scores[s - begin] = scale query . row(s) for s in [begin, end), a few at a time, so that their sums do not wait for each other.
+template <class Row>
+void score_rows(const float* query, Index dim, float scale, Index begin, Index end, Row&& row, float* scores) {
+  constexpr Index few = 8;
+  for (Index s = begin; s < end; s += few) {
+    const Index count = std::min(few, end - s);
+    decltype(row(s)) rows[few];
+    for (Index i = 0; i < few; ++i) rows[i] = row(s + std::min(i, count - 1));
+    for (Index ahead = s + rows_ahead; ahead < std::min(end, s + rows_ahead + few); ++ahead) simd::prefetch(row(ahead), dim);
+    simd::Batch sums[few];
+#pragma GCC unroll 8
+    for (auto& sum : sums) sum = simd::Batch(0.0f);
+    Index d = 0;
+    for (; d + simd::width <= dim; d += simd::width) {
+      const simd::Batch q = simd::Batch::load_unaligned(query + d);
+#pragma GCC unroll 8
+      for (Index i = 0; i < few; ++i) sums[i] = simd::multiply_add(q, simd::load(rows[i] + d, simd::width), sums[i]);
+    }
+    if (d < dim)
+      for (Index i = 0; i < few; ++i) sums[i] = simd::multiply_add(simd::load(query + d, dim - d), simd::load(rows[i] + d, dim - d), sums[i]);
+    for (Index i = 0; i < count; ++i) scores[s - begin + i] = scale * simd::sum_of_lanes(sums[i]);
+  }
+}
+
+/// Adds the weighted rows [begin, end) to out [dim], a few vectors of it at a time.
+template <class Row>
+void add_weighted_rows(const float* weights, Index dim, Index begin, Index end, Row&& row, float* out) {
+  const auto add = [&]<Index Vectors>(std::integral_constant<Index, Vectors>, Index d, Index lanes) {
+    simd::Batch sums[Vectors];
+#pragma GCC unroll 8
+    for (Index i = 0; i < Vectors; ++i) sums[i] = simd::load(out + d + i * simd::width, lanes);
+    for (Index s = begin; s < end; ++s) {
+      if (s + rows_ahead < end) simd::prefetch(row(s + rows_ahead) + d, Vectors * simd::width);
+      const auto* const value = row(s) + d;
+      const simd::Batch weight(weights[s - begin]);
+#pragma GCC unroll 8
+      for (Index i = 0; i < Vectors; ++i) sums[i] = simd::multiply_add(weight, simd::load(value + i * simd::width, lanes), sums[i]);
+    }
+#pragma GCC unroll 8
+    for (Index i = 0; i < Vectors; ++i) simd::store(sums[i], out + d + i * simd::width, lanes);
+  };
+  Index d = 0;
+  for (; d + 8 * simd::width <= dim; d += 8 * simd::width) add(std::integral_constant<Index, 8>(), d, simd::width);
+  for (; d + 4 * simd::width <= dim; d += 4 * simd::width) add(std::integral_constant<Index, 4>(), d, simd::width);
+  for (; d < dim; d += simd::width) add(std::integral_constant<Index, 1>(), d, std::min(simd::width, dim - d));
+}
+
 /// Attention of one query over keys [first_key, limit) as they lie, in float32.
 template <class T>
 void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Index limit, float* out) {
@@ -207,33 +265,14 @@ void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Ind
   alignas(64) float scores[key_block];
   OnlineSoftmax softmax;
   std::fill_n(out, dim, 0.0f);
-  for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
-    const Index begin = std::max(block, first_key), end = std::min(limit, block + key_block);
-    std::fill_n(scores, key_block, -std::numeric_limits<float>::infinity());
-    for (Index s = begin; s < end; ++s)
-      scores[s - block] = scale * all.with_key(s, [&](const auto* key) {
-        simd::Batch sum(0.0f);
-        for (Index d = 0; d < dim; d += simd::width) {
-          const Index count = std::min(simd::width, dim - d);
-          sum = simd::multiply_add(simd::load(query + d, count), simd::load(key + d, count), sum);
-        }
-        return simd::sum_of_lanes(sum);
-      });
-    const simd::Batch shrink(softmax.absorb(0, scores, key_block / simd::tile_columns, simd::tile_columns));
-    const auto add_values = [&]<Index Vectors>(std::integral_constant<Index, Vectors>, Index d, Index lanes) {
-      simd::Batch sums[Vectors];
-      for (Index i = 0; i < Vectors; ++i) sums[i] = simd::load(out + d + i * simd::width, lanes) * shrink;
-      for (Index s = begin; s < end; ++s)
-        all.with_value(s, [&, weight = simd::Batch(scores[s - block])](const auto* value) {
-#pragma GCC unroll 4
-          for (Index i = 0; i < Vectors; ++i)
-            sums[i] = simd::multiply_add(weight, simd::load(value + d + i * simd::width, lanes), sums[i]);
-        });
-      for (Index i = 0; i < Vectors; ++i) simd::store(sums[i], out + d + i * simd::width, lanes);
-    };
-    Index d = 0;
-    for (; d + 4 * simd::width <= dim; d += 4 * simd::width) add_values(std::integral_constant<Index, 4>(), d, simd::width);
-    for (; d < dim; d += simd::width) add_values(std::integral_constant<Index, 1>(), d, std::min(simd::width, dim - d));
+  for (Index block = first_key; block < limit; block += key_block) {
+    const Index end = std::min(limit, block + key_block), pieces = (end - block + simd::tile_columns - 1) / simd::tile_columns;
+    std::fill(scores + (end - block), scores + pieces * simd::tile_columns, -std::numeric_limits<float>::infinity());
+    all.for_keys(block, end, [&](Index first, Index last, auto&& row) { score_rows(query, dim, scale, first, last, row, scores + (first - block)); });
+    const float shrink = softmax.absorb(0, scores, pieces, simd::tile_columns);
+    if (shrink != 1.0f)
+      for (Index d = 0; d < dim; ++d) out[d] *= shrink;
+    all.for_values(block, end, [&](Index first, Index last, auto&& row) { add_weighted_rows(scores + (first - block), dim, first, last, row, out); });
   }
   const float norm = softmax.sum[0] > 0 ? 1.0f / softmax.sum[0] : 0.0f;
   for (Index d = 0; d < dim; ++d) out[d] *= norm;

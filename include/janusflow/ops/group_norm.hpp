@@ -55,13 +55,16 @@ struct Moments {
   }
 };
 
-/// Moments of every group [B, groups], one pass over memory: a chunk of pixels stays in the first-level cache while its
-/// channels' means and then their deviations are summed in float; a group's channels and then the chunks are joined in double, in order.
-inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index groups) {
+/// Pixels whose moments are summed in float.
+inline Index moments_grain(Index channels) { return std::clamp<Index>(4096 / std::max<Index>(1, channels), 1, 32); }
+
+/// Joins the moments of every group of x to `all` [B, groups], one pass over memory: a chunk of pixels stays in the first-level cache while
+/// its channels' means and then their deviations are summed in float; a group's channels and then the chunks are joined in double, in order.
+/// Lines of a picture that come one after the other, in whole chunks, give the same moments as all of them at once.
+inline void join_group_moments(TensorView<const float, 4> x, Index groups, std::vector<Moments>& all) {
   const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / groups;
-  const Index grain = std::clamp<Index>(4096 / std::max<Index>(1, channels), 1, 32), chunks = (pixels + grain - 1) / grain;
-  std::vector<Moments> parts(static_cast<std::size_t>(x.shape[0] * chunks * groups)),
-      all(parts.size() / std::max<std::size_t>(1, static_cast<std::size_t>(chunks)));
+  const Index grain = moments_grain(channels), chunks = (pixels + grain - 1) / grain;
+  std::vector<Moments> parts(static_cast<std::size_t>(x.shape[0] * chunks * groups));
   parallel_for(x.shape[0] * chunks, [&](Index piece) {
     const Index begin = piece % chunks * grain, count = std::min(grain, pixels - begin);
     const float* from = x.row(piece / chunks * pixels + begin);
@@ -87,10 +90,15 @@ inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index gr
   });
   parallel_for(x.shape[0] * groups, [&](Index of) {
     const Index b = of / groups, g = of % groups;
-    Moments total;
+    Moments total = all[static_cast<std::size_t>(of)];
     for (Index chunk = 0; chunk < chunks; ++chunk) total.join(parts[static_cast<std::size_t>((b * chunks + chunk) * groups + g)]);
     all[static_cast<std::size_t>(of)] = total;
   });
+}
+/// Moments of every group [B, groups] of whole pictures.
+inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index groups) {
+  std::vector<Moments> all(static_cast<std::size_t>(x.shape[0] * groups));
+  join_group_moments(x, groups, all);
   return all;
 }
 
@@ -98,10 +106,12 @@ inline std::vector<Moments> group_moments(TensorView<const float, 4> x, Index gr
 class GroupAffine {
  public:
   GroupAffine(TensorView<const float, 4> x, TensorView<const float, 1> weight, Index groups, float eps)
-      : pixels_(x.shape[1] * x.shape[2]), of_(Shape{x.shape[0], Index{2}, x.shape[3]}) {
-    const std::vector<Moments> moments = group_moments(x, groups);
-    const Index channels = x.shape[3], size = channels / groups;
-    for (Index b = 0; b < x.shape[0]; ++b)
+      : GroupAffine(x.shape, group_moments(x, groups), weight, eps) {}
+  /// Of pictures, or lines of them, of that shape, by the whole pictures' moments [B, groups].
+  GroupAffine(const Shape<4>& x, const std::vector<Moments>& moments, TensorView<const float, 1> weight, float eps)
+      : pixels_(x[1] * x[2]), of_(Shape{x[0], Index{2}, x[3]}) {
+    const Index channels = x[3], groups = std::ssize(moments) / std::max<Index>(1, x[0]), size = channels / std::max<Index>(1, groups);
+    for (Index b = 0; b < x[0]; ++b)
       for (Index c = 0; c < channels; ++c) {
         const Moments& m = moments[static_cast<std::size_t>(b * groups + c / size)];
         of_(b, 0, c) = static_cast<float>(m.mean);

@@ -17,6 +17,10 @@ class NormalisedPicture {
       : NormalisedPicture(std::as_const(x).view(), weight, bias, groups, eps) {
     owned_ = std::move(x);
   }
+  /// Some lines of pictures, by the moments [B, groups] of the whole ones.
+  NormalisedPicture(Tensor<float, 4>&& lines, TensorView<const float, 1> weight, TensorView<const float, 1> bias,
+                    const std::vector<detail::Moments>& moments, float eps)
+      : owned_(std::move(lines)), x_(std::as_const(owned_).view()), bias_(bias), affine_(x_.shape, moments, weight, eps) {}
   NormalisedPicture(NormalisedPicture&&) = default;
   NormalisedPicture& operator=(NormalisedPicture&&) = default;
 

@@ -27,8 +27,8 @@ class Autoencoder {
   /// encoder gives them, not yet multiplied by scaling_factor.
   Tensor<float, 4> encode(TensorView<const std::uint8_t, 3> picture) const;
 
-  /// The picture [H, W, 3] of latents [1, Z, h, w] as encode returns them.
-  Tensor<std::uint8_t, 3> decode(TensorView<const float, 4> latents) const;
+  /// The picture [H, W, 3] of latents [1, Z, h, w] as encode returns them; `tiling`: in less memory and more time (decode_in_strips).
+  Tensor<std::uint8_t, 3> decode(TensorView<const float, 4> latents, bool tiling = false) const;
 
  private:
   struct Parts;

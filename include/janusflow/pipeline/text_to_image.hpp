@@ -35,6 +35,7 @@ struct TextToImageRequest {
   double shift = 1.0;           // of the steps towards the noise (shifted_grid)
   double reuse_threshold = 0.0;  // a velocity expected to change by less is extrapolated instead (reused); 0: none
   Index height = 0, width = 0;  // of the pictures, in pixels; 0: the model's own size
+  bool vae_tiling = false;      // decode in strips: the same pictures in less memory and more time (decode_in_strips)
   std::optional<Tensor<float, 4>> noise = {};  // [pictures, Z, h, w] to start from in place of the seed's
 };
 

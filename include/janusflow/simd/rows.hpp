@@ -88,7 +88,13 @@ inline Batch load(const bfloat16* p, Index lanes) {
     std::copy_n(p, lanes, part.begin());
     return load(part.data(), width);
   }
-  // The compilers' own vector types, for gcc 12 warns of its own header in the AVX-512 intrinsics.
+#if defined(__AVX512F__)
+  // gcc 12 warns of its own header in the unmasked intrinsic, and makes two halves of what follows.
+  if constexpr (std::is_base_of_v<xsimd::avx512f, Batch::arch_type>) {
+    const __m512i words = _mm512_maskz_cvtepu16_epi32(static_cast<__mmask16>(-1), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return Batch(_mm512_castsi512_ps(_mm512_maskz_slli_epi32(static_cast<__mmask16>(-1), words, 16)));
+  }
+#endif
   using Halves [[gnu::vector_size(sizeof(Batch) / 2)]] = std::uint16_t;
   using Words [[gnu::vector_size(sizeof(Batch))]] = std::uint32_t;
   Halves halves;
@@ -97,6 +103,12 @@ inline Batch load(const bfloat16* p, Index lanes) {
   typename Batch::register_type widened;
   std::memcpy(&widened, &words, sizeof(words));
   return Batch(widened);
+}
+
+/// Asks for the n numbers at p, which will be read soon.
+template <class T>
+void prefetch(const T* p, Index n) {
+  for (Index i = 0; i < n; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(p + i);
 }
 
 /// Writes the first `lanes` (1 to width) lanes of x to p.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "janusflow/io/load.hpp"
-#include "janusflow/models/autoencoder_kl.hpp"
+#include "janusflow/models/decode_in_strips.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
 #include "janusflow/pipeline/latents.hpp"
 #include "janusflow/pipeline/model_files.hpp"
@@ -43,11 +43,12 @@ Tensor<float, 4> Autoencoder<P>::encode(TensorView<const std::uint8_t, 3> pictur
 }
 
 template <class P>
-Tensor<std::uint8_t, 3> Autoencoder<P>::decode(TensorView<const float, 4> latents) const {
+Tensor<std::uint8_t, 3> Autoencoder<P>::decode(TensorView<const float, 4> latents, bool tiling) const {
   const Index channels = config().latent_channels;
   require(latents.shape[0] == 1 && latents.shape[1] == channels && latents.size() > 0, "autoencoder: latents ", latents.shape,
           " must be [1, ", channels, ", h, w]");
-  return to_bytes(parts_->decoder(channels_last(latents)), 0);
+  const Tensor<float, 4> z = channels_last(latents);
+  return to_bytes(tiling ? decode_in_strips(parts_->decoder, z) : parts_->decoder(z), 0);
 }
 
 }  // namespace janusflow

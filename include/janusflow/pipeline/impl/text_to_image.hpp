@@ -10,7 +10,7 @@
 #include "janusflow/flow/guidance.hpp"
 #include "janusflow/flow/reuse.hpp"
 #include "janusflow/io/load.hpp"
-#include "janusflow/models/autoencoder_kl.hpp"
+#include "janusflow/models/decode_in_strips.hpp"
 #include "janusflow/models/janusflow.hpp"
 #include "janusflow/pipeline/latents.hpp"
 #include "janusflow/pipeline/model_files.hpp"
@@ -63,7 +63,7 @@ struct TextToImage<P>::Parts {
     const Stopwatch decode_watch;
     BufferPool::instance().release();  // the flow's sizes are not the decoder's
     weights->release("language_model.");
-    result.pictures = decode(flow.z);
+    result.pictures = decode(flow.z, request.vae_tiling);
     result.decode_seconds = decode_watch.seconds();
     return result;
   }
@@ -114,7 +114,7 @@ struct TextToImage<P>::Parts {
         is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : shifted_grid(request.num_inference_steps, request.shift);
     return integrate(request.solver, field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
       if (!observer) return true;
-      return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data()); }});
+      return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data(), request.vae_tiling); }});
     });
   }
 
@@ -246,14 +246,14 @@ struct TextToImage<P>::Parts {
   }
 
   /// One picture at a time: the decoder's activations are large.
-  std::vector<Tensor<std::uint8_t, 3>> decode(const Tensor<float, 4>& z) const {
+  std::vector<Tensor<std::uint8_t, 3>> decode(const Tensor<float, 4>& z, bool tiling) const {
     std::vector<Tensor<std::uint8_t, 3>> pictures;
     const TensorView<const float, 4> view = z;
     for (Index b = 0; b < z.shape()[0]; ++b) {
       Tensor<float, 4> latents(view.slice(b, b + 1));
       for (float& value : latents)
         value = value / static_cast<float>(vae_config.scaling_factor) + static_cast<float>(vae_config.shift_factor);
-      pictures.push_back(to_bytes(decoder(latents), 0));
+      pictures.push_back(to_bytes(tiling ? decode_in_strips(decoder, latents) : decoder(latents), 0));
     }
     return pictures;
   }
