@@ -88,35 +88,28 @@ Json measure(const std::filesystem::path& model, const Evaluation& data, Measure
   return result;
 }
 
-/// A line of the table: what was measured and, where there is one, the recipe's own figure behind it in brackets.
-void print_row(const std::string& name, const Json& result, const Json& reference, const std::string& path, double unit, const char* format) {
-  const auto at = [&](const Json& figures, const char* split) -> std::string {
-    const Json::json_pointer pointer(std::string(path).replace(path.find('*'), 1, split));
-    if (!figures.contains(pointer)) return "-";
-    char text[32];
-    std::snprintf(text, sizeof(text), format, figures.at(pointer).get<double>() * unit);
-    return text;
-  };
+/// A line of the table: a measure of both splits.
+void print_row(const std::string& name, const Json& result, const std::string& path, double unit, const char* format) {
   std::printf("%-22s", name.c_str());
   for (const char* split : splits) {
-    std::printf(" %9s", at(result, split).c_str());
-    if (!reference.is_null()) std::printf(" %9s", ('(' + at(reference, split) + ')').c_str());
+    const Json::json_pointer pointer(std::string(path).replace(path.find('*'), 1, split));
+    char text[32] = "-";
+    if (result.contains(pointer)) std::snprintf(text, sizeof(text), format, result.at(pointer).get<double>() * unit);
+    std::printf(" %9s", text);
   }
   std::printf("\n");
 }
 
-void print_table(const Json& result, const Json& reference) {
-  const int width = reference.is_null() ? 9 : 19;
-  std::printf("%-22s %*s %*s\n", "", width, "training", width, "held out");
+void print_table(const Json& result) {
+  std::printf("%-22s %9s %9s\n", "", "training", "held out");
   if (result.contains("picture")) {
-    print_row("pictures, top 1", result, reference, "/picture/*/top1", 100, "%.1f %%");
-    print_row("pictures, top 5", result, reference, "/picture/*/top5", 100, "%.1f %%");
+    print_row("pictures, top 1", result, "/picture/*/top1", 100, "%.1f %%");
+    print_row("pictures, top 5", result, "/picture/*/top5", 100, "%.1f %%");
   }
   if (result.contains("answer"))
     for (const auto& [type, share] : result["answer"]["train"].items())
-      print_row("answers, " + type, result, reference, "/answer/*/" + type + "/accuracy", 100, "%.1f %%");
-  if (result.contains("autoencoder_psnr")) print_row("autoencoder, PSNR", result, reference, "/autoencoder_psnr/*", 1, "%.2f dB");
-  if (!reference.is_null()) std::printf("In brackets: the training recipe's own figures.\n");
+      print_row("answers, " + type, result, "/answer/*/" + type + "/accuracy", 100, "%.1f %%");
+  if (result.contains("autoencoder_psnr")) print_row("autoencoder, PSNR", result, "/autoencoder_psnr/*", 1, "%.2f dB");
 }
 
 }  // namespace
@@ -137,8 +130,7 @@ int main(int argc, char** argv) {
     const std::string precision = choose_precision(program.precision(), Checkpoint(directory));
     program.report["settings"]["precision"] = precision;
     const Json result = with_precision(precision, [&]<class P>() { return measure<P>(directory, data, Measures::only(only)); });
-    if (!program.json()) print_table(result, data.reference);
+    if (!program.json()) print_table(result);
     program.report.update(result);
-    if (!data.reference.is_null()) program.report["reference"] = data.reference;
   });
 }

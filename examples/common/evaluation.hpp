@@ -74,7 +74,6 @@ struct Evaluation {
   ContrastiveTower siglip;
   int steps;
   double guidance;
-  Json reference;  // the training recipe's own figures; empty where they are not given
 
   Evaluation(const std::filesystem::path& folder, std::size_t limit)
       : noise(SafetensorsFile(folder / "noise.safetensors").at("noise").to_tensor<float, 4>()),
@@ -87,8 +86,6 @@ struct Evaluation {
       embeddings.push_back(ContrastiveTower::normalised(std::move(row)));
     }
     read_manifest(folder, limit);
-    std::error_code error;
-    if (std::filesystem::exists(folder / "reference.json", error)) reference = read_json_file(folder / "reference.json");
   }
 
   /// The rows of the `count` embeddings nearest to the picture's, the nearest first: of training pictures for the training split, of
