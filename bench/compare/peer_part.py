@@ -1,7 +1,7 @@
 """One part of JanusFlow-1.3B's sizes in other people's code on this machine's CPU, on random weights; prints one line of JSON.
 
-The parts are diffusers' AutoencoderKL decoder, transformers' SigLIP tower and Llama body: in PyTorch, or converted to OpenVINO, which takes
-the precision as a hint (bf16: where the processor has it). Needs torch, transformers and diffusers (tests/reference/requirements.txt), and
+The parts are diffusers' AutoencoderKL decoder, transformers' SigLIP tower and Llama body: in PyTorch, or the first two converted to
+OpenVINO, which takes the precision as a hint (bf16: where the processor has it). Needs torch, transformers and diffusers (tests/reference/requirements.txt), and
 openvino for that engine.
 
     python bench/compare/peer_part.py --part vae_decode|siglip|prefill|decode [--engine torch|openvino] [--precision bf16|f32] [--threads 2]
@@ -21,6 +21,8 @@ parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
 parser.add_argument("-t", "--threads", type=int, default=2)
 parser.add_argument("--repeat", type=int, default=3)
 args = parser.parse_args()
+if args.engine == "openvino" and args.part in ("prefill", "decode"):
+    parser.error("OpenVINO's converter does not take transformers' Llama")
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
 import torch

@@ -1,8 +1,8 @@
 """Prints this library's times beside those of others, each measured now and one after the other, as a Markdown table.
 
 Products: PyTorch's F.linear (oneDNN or MKL), and torch._int_mm for int8, which is given its inputs quantised already. The guided step: the
-official loop (pytorch_step.py). VAE, SigLIP, prefill and decoding: diffusers and transformers in PyTorch and, where it is installed, in
-OpenVINO (peer_part.py). Prefill and decoding also in llama.cpp, where the user has its llama-bench and a model of the same sizes
+official loop (pytorch_step.py). VAE, SigLIP, prefill and decoding: diffusers and transformers in PyTorch; VAE and SigLIP also in OpenVINO,
+where it is installed (peer_part.py). Prefill and decoding also in llama.cpp, where the user has its llama-bench and a model of the same sizes
 (random_gguf.py makes one). Needs torch, transformers and diffusers (tests/reference/requirements.txt).
 
     python bench/compare/table.py build/bench/model [--precision f32,bf16,int8] [--only gemm,picture_step] [--threads 2]
@@ -76,8 +76,8 @@ def script(name, *options):
 def pytorch(row, precision):
     """Median seconds of PyTorch's own; None where it has no such precision."""
     if row["name"] == "gemm":
-        return product(row["detail"], precision)
-    if precision == "int8" or row["detail"].startswith("in strips"):
+        return None if precision == "q4" else product(row["detail"], precision)
+    if precision not in ("f32", "bf16") or row["detail"].startswith("in strips"):
         return None
     if row["name"] == "picture_step":
         return script("pytorch_step.py", "--precision", precision, "--steps", str(args.repeat))
@@ -85,7 +85,7 @@ def pytorch(row, precision):
 
 
 def openvino(row, precision):
-    if precision == "int8" or row["name"] not in PARTS or row["detail"].startswith("in strips"):
+    if precision not in ("f32", "bf16") or row["name"] not in ("vae_decode", "siglip") or row["detail"].startswith("in strips"):
         return None
     return script("peer_part.py", "--engine", "openvino", "--part", row["name"], "--precision", precision, "--repeat", str(args.repeat))
 
