@@ -22,7 +22,7 @@ struct Settings {
   std::string config = "1.3b";
   std::vector<std::string> precisions{"bf16"}, parts;
   int threads = physical_cores(), repeat = 3, steps = 30;
-  Index prompt = 30, tokens = 600, batch = 1;
+  Index prompt = 30, tokens = 600, batch = 1, size = 0;
   std::string output = "md";
 
   bool wants(const std::string& part) const {
@@ -131,9 +131,13 @@ constexpr double step_flop = 3.003e12, decode_flop = 1.406e12, siglip_flop = 0.3
 
 template <class P>
 std::vector<Result> run(const Settings& settings, Peaks& peaks) {
-  const Sizes sizes = sizes_of(settings.config);
+  Sizes sizes = sizes_of(settings.config);
+  if (settings.size > 0) {
+    require(settings.size % 16 == 0, "--size ", settings.size, " is no multiple of 16");
+    sizes.latent_side = settings.size / 8;
+  }
   const JanusFlowConfig& c = sizes.model;
-  const bool full = settings.config == "1.3b";
+  const bool full = settings.config == "1.3b", usual = full && settings.size == 0;  // sizes whose work has been counted
   using Matrix = typename P::Matrix;
   const std::string precision = Matrix::Policy::name;
   std::vector<Result> results;
@@ -166,7 +170,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       forget_peak_memory();
       const auto before = static_cast<double>(peak_memory());
       const double seconds = measure(settings.repeat, decode);
-      result("vae_decode", concat(detail, "+ ", std::lround((static_cast<double>(peak_memory()) - before) / 1e6), " MB"), seconds, full ? decode_flop : 0);
+      result("vae_decode", concat(detail, "+ ", std::lround((static_cast<double>(peak_memory()) - before) / 1e6), " MB"), seconds, usual ? decode_flop : 0);
     };
     time("", [&] { decoder(z); });
     time("in strips, ", [&] { decode_in_strips(decoder, z); });
@@ -246,7 +250,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     const auto step = [&] { velocity(language.model, head, z, time, picture_of, rows); };
     if (settings.wants("picture_step"))
       result("picture_step", batch == 1 ? "two guided rows" : concat(batch, " pictures"), measure(settings.repeat, step),
-             full ? static_cast<double>(batch) * step_flop : 0);
+             usual ? static_cast<double>(batch) * step_flop : 0);
     if (settings.wants("picture")) {
       AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
       randomize(decoder, 3);
@@ -255,7 +259,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       BufferPool::instance().release();
       const Tensor<float, 4> latents(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
       for (Index i = 0; i < batch; ++i) decoder(latents);
-      result("picture", concat(settings.steps, " steps, ", batch, batch == 1 ? " picture" : " pictures"), watch.seconds(), full ? static_cast<double>(batch) * (settings.steps * step_flop + decode_flop) : 0);
+      result("picture", concat(settings.steps, " steps, ", batch, batch == 1 ? " picture" : " pictures"), watch.seconds(), usual ? static_cast<double>(batch) * (settings.steps * step_flop + decode_flop) : 0);
     }
   }
   return results;
@@ -283,6 +287,7 @@ int main(int argc, char** argv) try {
   app.add_option("--steps", settings.steps, "steps of a whole picture")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("--batch", settings.batch, "pictures at once, in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--size", settings.size, "side of the pictures that are painted, in pixels, a multiple of 16; 0: the config's")->check(CLI::Range(0, 4096))->capture_default_str();
   app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
   CLI11_PARSE(app, argc, argv);

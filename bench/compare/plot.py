@@ -1,8 +1,9 @@
-"""Measures what a picture and an answer cost against tokens, steps, batch and threads, and draws it: docs/performance.csv, docs/images/performance.svg.
+"""Measures what a picture and an answer cost against tokens, size, steps, batch and threads, and draws it: docs/performance.csv, docs/images/performance.svg.
 
-    python bench/compare/plot.py build/bench/model [--precision f32,bf16,int8] [--draw]
+    python bench/compare/plot.py build/bench/model [--precision f32,bf16,int8] [--axes tokens,size] [--draw]
 
-Minutes at 1.3b's size. With --draw only draws what docs/performance.csv holds.
+Ten minutes at 1.3b's size. With --axes only those are measured again, and the others are as docs/performance.csv has them; with --draw
+nothing is measured.
 """
 
 import argparse
@@ -17,12 +18,14 @@ root = Path(__file__).resolve().parents[2]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", nargs="?", help="the program bench/model of this build")
 parser.add_argument("--precision", default="f32,bf16,int8")
+parser.add_argument("--axes", help="what to vary, of tokens, size, steps, batch and threads: all of them unless given")
 parser.add_argument("--draw", action="store_true")
 args = parser.parse_args()
 
 cores = len(os.sched_getaffinity(0))
 # What is varied: bench/model's option, its values, the part that is measured, and what the picture calls it.
-AXES = [("tokens", [75, 150, 300, 600, 1200], "prefill", "prompt of so many tokens"),
+AXES = [("tokens", [8, 32, 128, 256, 512], "prefill", "prompt of so many tokens"),
+        ("size", [192, 384, 768], "picture_step", "one step of so many pixels a side"),
         ("steps", [1, 2, 4, 8], "picture", "picture of so many steps"),
         ("batch", [1, 2, 4], "picture_step", "one step of so many pictures"),
         ("threads", sorted({1, 2, 4, cores} & set(range(1, cores + 1))), "picture_step", "one step on so many threads")]
@@ -31,6 +34,8 @@ COLOURS = {"f32": "#1f77b4", "bf16": "#2ca02c", "int8": "#d62728", "q4": "#9467b
 
 def measure():
     for option, values, part, _ in AXES:
+        if args.axes and option not in args.axes.split(","):
+            continue
         for value in values:
             command = [args.model, "--precision", args.precision, "--only", part, "--repeat", "1", f"--{option}", str(value), "-o", "csv"]
             for row in csv.DictReader(io.StringIO(subprocess.run(command, check=True, capture_output=True, text=True).stdout)):
@@ -42,6 +47,10 @@ if not args.draw:
     if not args.model:
         parser.error("name the program bench/model")
     rows = list(measure())
+    if args.axes:
+        with open(root / "docs/performance.csv", newline="") as file:
+            rows += [row for row in csv.DictReader(file) if row["varied"] not in args.axes.split(",")]
+    rows.sort(key=lambda row: [option for option, *_ in AXES].index(row["varied"]))
     with open(root / "docs/performance.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
