@@ -34,8 +34,8 @@ inline LinesOnDemand lines_of(const Tensor<float, 4>& x) {
 /// The picture doubled, then convolved.
 template <class P>
 LinesOnDemand lines_of_doubled(const Tensor<float, 4>& x, const Upsample<P>& upsample) {
-  const auto [batch, height, width, channels] = x.shape().extents;
-  return {{{batch, 2 * height, 2 * width, channels}}, [&, height](Index begin, Index end) {
+  const Index height = x.shape()[1];
+  return {{{Index{1}, 2 * height, 2 * x.shape()[2], x.shape()[3]}}, [&x, &upsample, height](Index begin, Index end) {
             // A line of the double depends on its own and on the one before or behind; the ends that lack theirs are cut off again.
             const Index first = std::max<Index>(0, begin / 2 - 1), last = std::min(height, (end + 1) / 2 + 1);
             const Tensor<float, 4> some = upsample(lines_of(x).lines(first, last));
