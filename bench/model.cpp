@@ -173,7 +173,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       result("vae_decode", concat(detail, "+ ", std::lround((static_cast<double>(peak_memory()) - before) / 1e6), " MB"), seconds, usual ? decode_flop : 0);
     };
     time("", [&] { decoder(z); });
-    time("in strips, ", [&] { decode_in_strips(decoder, z); });
+    time("in strips: ", [&] { decode_in_strips(decoder, z); });
   }
 
   if (settings.wants("siglip")) {
