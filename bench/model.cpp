@@ -318,7 +318,7 @@ int main(int argc, char** argv) try {
     return 0;
   }
   const bool md = settings.output == "md";
-  const std::string separator = md ? " | " : ",", edge = md ? "| " : "", end = md ? " |\n" : "\n";
+  const std::string separator = md ? " | " : ",", edge = md ? "| " : "", end = md ? " |\n" : "\n", quote = md ? "" : "\"";  // a detail may have commas
   if (md)
     std::cout << machine_name() << ", " << settings.threads << " threads; peaks: f32 " << peaks.flops["f32"] / 1e9 << ", bf16 "
               << peaks.flops["bf16"] / 1e9 << ", int8 " << peaks.flops["int8"] / 1e9 << " GFLOP/s, read " << peaks.read / 1e9 << " GB/s\n\n";
@@ -327,7 +327,7 @@ int main(int argc, char** argv) try {
   if (md) std::cout << "|---|---|---|---|---|---|---|\n";
   for (const Result& r : results)
     std::cout << edge << r.name << separator << r.precision << separator << settings.threads << separator << r.seconds << separator
-              << r.of_peak(peaks) << separator << std::lround(r.peak_memory / 1e6) << separator << r.detail << end;
+              << r.of_peak(peaks) << separator << std::lround(r.peak_memory / 1e6) << separator << quote << r.detail << quote << end;
 } catch (const std::exception& error) {
   std::cerr << "model: " << error.what() << '\n';
   return 1;

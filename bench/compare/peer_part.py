@@ -27,25 +27,11 @@ os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
 import torch
 
+from random_weights import fill
+
 torch.set_num_threads(args.threads)
 torch.manual_seed(0)
 dtype = torch.bfloat16 if args.precision == "bf16" and args.engine == "torch" else torch.float32
-for layer in (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding):
-    layer.reset_parameters = lambda self: None  # filled below, once and fast
-block = torch.randn(1 << 20)
-
-
-def fill(module):
-    """Random weights of a plausible scale from one repeated block: drawing a billion numbers would take minutes."""
-    with torch.no_grad():
-        for name, p in module.named_parameters():
-            if p.dim() == 1:
-                p.fill_(0.0 if name.endswith("bias") else 1.0)
-                continue
-            flat, scaled = p.view(-1), (block / p[0].numel() ** 0.5).to(p.dtype)
-            for start in range(0, flat.numel(), scaled.numel()):
-                flat[start : start + scaled.numel()].copy_(scaled[: min(scaled.numel(), flat.numel() - start)])
-    return module.eval()
 
 
 class Part(torch.nn.Module):

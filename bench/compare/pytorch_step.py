@@ -29,31 +29,15 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
+from random_weights import fill
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "reference"))
 from shallow_uvit import Decoder, Encoder
 
 torch.set_num_threads(args.threads)
 torch.manual_seed(0)
 dtype = {"bf16": torch.bfloat16, "f32": torch.float32}[args.precision]
-for layer in (nn.Linear, nn.Conv2d, nn.Embedding):
-    layer.reset_parameters = lambda self: None  # filled below, once and fast
 LlamaModel._init_weights = lambda self, module: None
-block = torch.randn(1 << 20, dtype=torch.float32)
-
-
-def fill(module):
-    """Random weights of a plausible scale from one repeated block: drawing 1.3 billion numbers would take minutes."""
-    with torch.no_grad():
-        for name, p in module.named_parameters():
-            if p.dim() == 1:
-                p.fill_(0.0 if name.endswith("bias") else 1.0)
-                continue
-            flat, scaled = p.view(-1), (block / p[0].numel() ** 0.5).to(p.dtype)
-            for start in range(0, flat.numel(), scaled.numel()):
-                part = flat[start : start + scaled.numel()]
-                part.copy_(scaled[: part.numel()])
-    return module.eval()
-
 
 torch.set_default_dtype(dtype)
 llama = fill(LlamaModel(LlamaConfig(vocab_size=1000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=24, num_attention_heads=16, num_key_value_heads=16,

@@ -4,8 +4,9 @@
     python3 make_data.py OUTPUT
 
 Needs Debian's python3-pil, fonts-noto-color-emoji, unicode-data and unicode-cldr-core. Writes OUTPUT/pictures/N.png; OUTPUT/train.jsonl;
-OUTPUT/answers.jsonl: the same with other questions, the skin tone of all people among them; OUTPUT/evaluation.jsonl: what `evaluate` asks, as samples; and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training and
-whose combination does not. The same files on every machine that has the same fonts.
+OUTPUT/answers.jsonl: the same with other questions, the skin tone of all people among them; OUTPUT/evaluation.jsonl: what `evaluate` asks, as
+samples; and OUTPUT/heldout.jsonl: a twentieth of the persons of one skin tone, one for each base at most, whose parts all occur in training
+and whose combination does not. The same files on every machine that has the same fonts.
 """
 
 import collections
@@ -146,8 +147,9 @@ def is_of(item, thing):
     return any(mark in item[field] if field == "name" else item[field].startswith(mark) for mark in marks)
 
 
-def questions(item, relatives, items, r, always_tone=False):
-    """Eight questions about one picture: its name twice, thrice whether it is a certain emoji, whether it is of a class, two of the rest."""
+def questions(item, relatives, items, r, always_tone):
+    """Eight questions about one picture: its name twice, thrice whether it is a certain emoji, whether it is of a class, two of the rest. The
+    tone of people's skin is of the rest, and one of the two where it is asked always."""
 
     def is_named():
         other = item if r.random() < 0.5 else r.choice(relatives if r.random() < 0.6 else items)
@@ -162,15 +164,15 @@ def questions(item, relatives, items, r, always_tone=False):
 
     rest = [is_class(), (r.choice(["Which group does it belong to?", "Which group is this?"]), item["group"]),
             (r.choice(["What kind of thing is this?", "What kind of emoji is this?"]), item["subgroup"].replace("-", " "))]
-    tone = ("What is the skin tone?", " and ".join(dict.fromkeys(item["tones"])) or "none")
-    if item["group"] == "people & body" and not always_tone:
-        rest.append(tone)
+    certain = []
+    if item["group"] == "people & body":
+        (certain if always_tone else rest).append(("What is the skin tone?", " and ".join(dict.fromkeys(item["tones"])) or "none"))
     if item["gender"]:
         rest.append(("Is this a man or a woman?", "a " + item["gender"]))
     if item["colour"]:
         rest.append((r.choice(["What is the main color?", "What color is it?"]), item["colour"]))
     asked = [(question, item["name"]) for question in r.sample(NAMING, 2)] + [is_named(), is_named(), is_named(), is_class()]
-    asked += [tone] + r.sample(rest, 1) if item["group"] == "people & body" and always_tone else r.sample(rest, 2)
+    asked += certain + r.sample(rest, 2 - len(certain))
     r.shuffle(asked)
     return [dict(question=question, answer=answer) for question, answer in asked]
 
@@ -208,12 +210,12 @@ def main():
         # Plain emoji must not drown in skin tones: a base with n variants comes sqrt(n) times as often as one without.
         weight = round(variants[item["base"]] ** -0.5, 4)
 
-        def asked(r, always_tone):
+        def answered(r, always_tone):
             return [dict(task="understanding", picture=picture, questions=questions(item, relatives[item["subgroup"]], items, r, always_tone), weight=weight)
                     for _ in range(QUESTIONS)]
 
         prompts = [dict(task="generation", prompt=item["name"] if k == 0 else prompt(item, r), picture=picture, weight=weight) for k in range(PROMPTS)]
-        lines = {"train": prompts + asked(r_questions, False), "answers": prompts + asked(r_answers, True)}
+        lines = {"train": prompts + answered(r_questions, False), "answers": prompts + answered(r_answers, True)}
         question, answer = fact(item, r_questions)
         lines["train"].append(dict(task="text", question=question, answer=answer, weight=weight))
         if item["name"] in held:

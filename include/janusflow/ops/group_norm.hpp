@@ -198,7 +198,7 @@ NormGradients<float, 4> group_norm_backward_passes(TensorView<const float, 4> x,
       of(b, 0, c) = static_cast<float>(m.mean);
       of(b, 1, c) = static_cast<float>(1 / std::sqrt(m.squares / m.count + static_cast<double>(eps)));
     }
-  const Index grain = std::clamp<Index>(4096 / std::max<Index>(1, channels), 1, 32), chunks = (pixels + grain - 1) / grain;
+  const Index grain = moments_grain(channels), chunks = (pixels + grain - 1) / grain;
   Tensor<float, 3> sums(Shape{batch * chunks, Index{2}, channels});  // of dy xhat, and of dy
   parallel_for(batch * chunks, [&](Index piece) {
     const Index b = piece / chunks, begin = piece % chunks * grain, count = std::min(grain, pixels - begin);
