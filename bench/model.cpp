@@ -240,14 +240,15 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     language.model(filled({{1, settings.prompt, c.language.hidden_size}}), {&start, 1}, Remember::yes);
     const Index batch = settings.batch;
     Tensor<float, 4> z(Shape{batch, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
-    const std::vector<float> time(static_cast<std::size_t>(batch), 500.0f);
     std::vector<Index> picture_of;
     std::vector<SequenceContext> rows;  // of each picture one with its prompt and one without
     for (Index i = 0; i < batch; ++i) {
       picture_of.insert(picture_of.end(), {i, i});
       rows.insert(rows.end(), {{&cache, settings.prompt, settings.prompt}, {&cache, 1, settings.prompt}});
     }
-    const auto step = [&] { velocity(language.model, head, z, time, picture_of, rows); };
+    const auto step = [&] {
+      velocity_in_groups(language.model, head, z, 500.0f, picture_of, rows, pictures_at_once(c, sizes.latent_side, sizes.latent_side, 2));
+    };
     if (settings.wants("picture_step"))
       result("picture_step", batch == 1 ? "two guided rows" : concat(batch, " pictures"), measure(settings.repeat, step),
              usual ? static_cast<double>(batch) * step_flop : 0);
@@ -286,7 +287,7 @@ int main(int argc, char** argv) try {
   app.add_option("--repeat", settings.repeat, "the median of so many runs")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--steps", settings.steps, "steps of a whole picture")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
-  app.add_option("--batch", settings.batch, "pictures at once, in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--batch", settings.batch, "pictures in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--size", settings.size, "side of the pictures that are painted, in pixels, a multiple of 16; 0: the config's")->check(CLI::Range(0, 4096))->capture_default_str();
   app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();

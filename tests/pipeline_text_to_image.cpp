@@ -87,6 +87,32 @@ TEST_CASE("text to image: the prompt's ids, the velocity of both rows and the gu
   CHECK(relative_error(joined(z, 0.0), golden.picture("gen.v_cfg")) < 5e-5);  // 2 v_c - v_u: up to three times a row's error
 }
 
+TEST_CASE("text to image: pictures flow in groups of any size with the same numbers") {
+  const auto files = ModelFiles::open(tiny_model().path());
+  LlamaModel<Int8> language(files.config.language);
+  VelocityHead<Int8::Precise> head(files.config);
+  load(language, files.checkpoint, "language_model.model.");
+  load(head, files.checkpoint);
+  KeyValueCache cache = language.new_cache();
+  const SequenceContext start{&cache, 0, 0};
+  const std::array<std::int32_t, 3> ids{1, 5, 7};
+  language(language.embed(ids).reshaped(Shape{1, 3, 64}), {&start, 1}, Remember::yes);
+  Tensor<float, 4> z(Shape{5, 4, 6, files.config.vision_gen_enc.input_channels});
+  for (Index i = 0; i < z.size(); ++i) z.data()[i] = std::sin(static_cast<float>(i));
+  // Conditional rows first, then the others, as guidance has them; the last picture has one row only.
+  const std::vector<Index> picture_of{0, 1, 2, 3, 4, 0, 1, 2, 3};
+  std::vector<SequenceContext> rows(5, {&cache, 3, 3});
+  rows.resize(9, {&cache, 1, 3});
+  const auto in_groups = [&](Index at_once) { return velocity_in_groups(language, head, z, 500.0f, picture_of, rows, at_once); };
+  const auto together = in_groups(5);
+  CHECK(together.shape() == Shape{9, 4, 6, z.shape()[3]});
+  for (const Index at_once : {1, 2, 3, 100}) CHECK(same(in_groups(at_once), together));
+
+  const double share = static_cast<double>(last_cache_bytes()) / static_cast<double>(pictures_at_once(files.config, 4, 6, 2));
+  CHECK(share >= 4.0 * 2 * (1 + 4 * 6 / std::pow(files.config.vision_gen_enc.stride, 2)) * files.config.language.intermediate_size);
+  CHECK(pictures_at_once(files.config, 1 << 14, 1 << 14, 2) == 1);
+}
+
 TEST_CASE("text to image: a directory without a processor_config.json, as older copies of the published one") {
   const TinyModel other;
   std::filesystem::remove(other.path() / "processor_config.json");

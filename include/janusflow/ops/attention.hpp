@@ -86,40 +86,65 @@ struct HeadKeys {
   }
 };
 
-/// Running softmax of up to tile_rows queries: maximum, sum of exponentials, and the weighted values so far.
-struct OnlineSoftmax {
-  static constexpr Index rows_max = simd::tile_rows;
-  float maximum[rows_max], sum[rows_max];
-
+/// Running softmax of up to tile_rows queries: maximum and sum of exponentials so far.
+class OnlineSoftmax {
+ public:
   OnlineSoftmax() {
-    std::fill_n(maximum, rows_max, -std::numeric_limits<float>::infinity());
-    std::fill_n(sum, rows_max, 0.0f);
+    std::fill_n(maximum_, lanes, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum_, lanes, 0.0f);
   }
 
-  /// Turns the scores of query r (times log2(e)), in `pieces` of tile_columns that are `stride` apart, into exponentials and returns the
-  /// factor by which what was accumulated before must shrink.
-  float absorb(Index r, float* scores, Index pieces, Index stride) {
-    const auto each = [&](auto&& f) {
-      for (float* piece = scores; piece != scores + pieces * stride; piece += stride) f(piece), f(piece + simd::width);
-    };
-    simd::Batch top(maximum[r]);
-    each([&](const float* score) { top = simd::max(top, simd::Batch::load_aligned(score)); });
-    const float greatest = simd::max_of_lanes(top);
-    if (greatest == -std::numeric_limits<float>::infinity()) {  // nothing to see yet
-      each([&](float* score) { simd::Batch(0.0f).store_aligned(score); });
-      return 1.0f;
+  /// Takes the scores of a block (times log2(e)), tiles of the product [pieces][rows][tile_columns], and gives their exponentials to
+  /// put(row, piece, first vector, second vector). What was accumulated before must shrink by shrink(row) then; returns whether it
+  /// must at all. The rows go side by side through each part, so that none waits for its own sums.
+  template <class Put>
+  bool absorb(Index rows, const float* scores, Index pieces, Put&& put) {
+    alignas(64) float greatest[lanes], level[lanes];
+    std::copy_n(maximum_, lanes, greatest);
+    const Index stride = rows * simd::tile_columns;
+    for (Index r = 0; r < rows; ++r) {
+      const float* score = scores + r * simd::tile_columns;
+      simd::Batch first(maximum_[r]), second = first;
+      for (Index i = 0; i < pieces; ++i, score += stride) {
+        first = simd::max(first, simd::Batch::load_aligned(score));
+        second = simd::max(second, simd::Batch::load_aligned(score + simd::width));
+      }
+      greatest[r] = simd::max_of_lanes(simd::max(first, second));
     }
-    simd::Batch total(0.0f);
-    each([&](float* score) {
-      const simd::Batch weight = simd::exp2_of_negative(simd::Batch::load_aligned(score) - simd::Batch(greatest));
-      weight.store_aligned(score);
-      total += weight;
-    });
-    const float shrink = maximum[r] == greatest ? 1.0f : std::exp2(maximum[r] - greatest);
-    maximum[r] = greatest;
-    sum[r] = sum[r] * shrink + simd::sum_of_lanes(total);
-    return shrink;
+    bool shrinks = false;
+    for (Index r = 0; r < lanes; r += simd::width) {
+      const simd::Batch before = simd::Batch::load_aligned(maximum_ + r), now = simd::Batch::load_aligned(greatest + r);
+      // Who has nothing to see yet must not subtract infinity from itself.
+      const simd::Batch from = xsimd::select(now == simd::Batch(-std::numeric_limits<float>::infinity()), simd::Batch(0.0f), now);
+      const simd::Batch factor = simd::exp2_of_negative(before - from);
+      from.store_aligned(level + r);
+      now.store_aligned(maximum_ + r);
+      factor.store_aligned(shrink_ + r);
+      (simd::Batch::load_aligned(sum_ + r) * factor).store_aligned(sum_ + r);
+      shrinks = shrinks || xsimd::any(before != now);
+    }
+    for (Index r = 0; r < rows; ++r) {
+      const float* score = scores + r * simd::tile_columns;
+      simd::Batch first(0.0f), second = first;
+      const simd::Batch from(level[r]);
+      for (Index i = 0; i < pieces; ++i, score += stride) {
+        const simd::Batch a = simd::exp2_of_negative(simd::Batch::load_aligned(score) - from);
+        const simd::Batch b = simd::exp2_of_negative(simd::Batch::load_aligned(score + simd::width) - from);
+        first += a, second += b;
+        put(r, i, a, b);
+      }
+      sum_[r] += simd::sum_of_lanes(first + second);
+    }
+    return shrinks;
   }
+
+  float shrink(Index row) const { return shrink_[row]; }
+  /// What the row's accumulated values must be multiplied by at the end: 0 where nothing was seen.
+  float norm(Index row) const { return sum_[row] > 0 ? 1.0f / sum_[row] : 0.0f; }
+
+ private:
+  static constexpr Index lanes = (simd::tile_rows + simd::width - 1) / simd::width * simd::width;  // whole vectors of rows
+  alignas(64) float maximum_[lanes], sum_[lanes], shrink_[lanes];
 };
 
 /// What one thread needs to attend a tile of queries; made once for many tiles. Scores and sums are tiles of the product,
@@ -140,6 +165,22 @@ struct AttentionScratch {
         scores(Shape{key_block * simd::tile_rows}),
         sums(Shape{columns * simd::tile_rows}) {}
 };
+
+/// Sets to minus infinity the scores of a block, tiles [pieces][rows][tile_columns], that row r may not see: all but [from, to(r)).
+template <class To>
+void hide_unseen(Index rows, Index pieces, float* scores, Index from, To&& to) {
+  constexpr Index piece = simd::tile_columns;
+  constexpr float hidden = -std::numeric_limits<float>::infinity();
+  for (Index r = 0; r < rows; ++r) {
+    const Index end = to(r);
+    if (from <= 0 && end >= pieces * piece) continue;
+    float* some = scores + r * piece;
+    for (Index i = 0, first = 0; i < pieces; ++i, first += piece, some += rows * piece) {
+      if (end < first + piece) std::fill(some + std::max<Index>(end - first, 0), some + piece, hidden);
+      if (from > first) std::fill_n(some, std::min(from - first, piece), hidden);
+    }
+  }
+}
 
 /// Attention of queries [begin, begin + rows) of one head over packed keys [S, D] and values [D, S]; out rows are written.
 template <class Dot, class Query, class Out>
@@ -166,27 +207,22 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
       product(keys.words(), scratch.words.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)),
               scores + i * rows * piece, simd::Sums::begin);
     }
-    for (Index r = 0; r < rows; ++r) {
-      const Index from = first_key - block, to = (causal ? past + begin + r + 1 : total) - block;  // the keys of the block it sees
-      float* row = scores + r * piece;
-      for (Index i = 0; i < pieces; ++i) {
-        const Index first = i * piece;
-        float* some = row + first * rows;
-        constexpr float hidden = -std::numeric_limits<float>::infinity();
-        if (to < first + piece) std::fill(some + std::max<Index>(to - first, 0), some + piece, hidden);
-        if (from > first) std::fill_n(some, std::min(from - first, piece), hidden);
-      }
-      const float shrink = softmax.absorb(r, row, pieces, rows * piece);
-      if (shrink != 1.0f)
-        for (float* sum = sums + r * piece; sum < sums + rows * columns; sum += rows * piece)
-          for (Index d = 0; d < piece; ++d) sum[d] *= shrink;
+    hide_unseen(rows, pieces, scores, first_key - block, [&](Index r) { return (causal ? past + begin + r + 1 : total) - block; });
+    const bool shrinks = softmax.absorb(rows, scores, pieces, [&](Index r, Index i, simd::Batch first, simd::Batch second) {
+      alignas(64) float pair[piece];
+      first.store_aligned(pair);
+      second.store_aligned(pair + simd::width);
       constexpr Index at_once = std::min(piece, simd::panel_chunk * Dot::depth);  // neither a piece nor a chunk holds more
-      for (Index key = 0; key < pieces * piece; key += at_once) {
-        const Index word = key / Dot::depth;
-        Dot::input_words(row + key / piece * rows * piece + key % piece, at_once,
+      for (Index key = 0; key < piece; key += at_once) {
+        const Index word = (i * piece + key) / Dot::depth;
+        Dot::input_words(pair + key, at_once,
                          scratch.weights.data() + (word / simd::panel_chunk * rows + r) * simd::panel_chunk + word % simd::panel_chunk);
       }
-    }
+    });
+    if (shrinks)
+      for (float* sum = sums; sum < sums + rows * columns; sum += rows * piece)
+        for (Index r = 0; r < rows; ++r)
+          for (Index d = 0; d < piece; ++d) sum[r * piece + d] *= softmax.shrink(r);
     // The value panels end with the keys, the block's words may not: what lies past the end has weight zero but must be read from
     // somewhere, so the product stops at the panels' own end.
     const Index offset = block / Dot::depth;
@@ -198,7 +234,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     }
   }
   for (Index r = 0; r < rows; ++r) {
-    const float norm = softmax.sum[r] > 0 ? 1.0f / softmax.sum[r] : 0.0f;
+    const float norm = softmax.norm(r);
     float* to = out(begin + r);
     for (Index column = 0; column < dim; column += piece) {
       const float* from = sums + column * rows + r * piece;
@@ -269,12 +305,15 @@ void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Ind
     const Index end = std::min(limit, block + key_block), pieces = (end - block + simd::tile_columns - 1) / simd::tile_columns;
     std::fill(scores + (end - block), scores + pieces * simd::tile_columns, -std::numeric_limits<float>::infinity());
     all.for_keys(block, end, [&](Index first, Index last, auto&& row) { score_rows(query, dim, scale, first, last, row, scores + (first - block)); });
-    const float shrink = softmax.absorb(0, scores, pieces, simd::tile_columns);
-    if (shrink != 1.0f)
-      for (Index d = 0; d < dim; ++d) out[d] *= shrink;
+    const bool shrinks = softmax.absorb(1, scores, pieces, [&](Index, Index i, simd::Batch first, simd::Batch second) {
+      first.store_aligned(scores + i * simd::tile_columns);
+      second.store_aligned(scores + i * simd::tile_columns + simd::width);
+    });
+    if (shrinks)
+      for (Index d = 0; d < dim; ++d) out[d] *= softmax.shrink(0);
     all.for_values(block, end, [&](Index first, Index last, auto&& row) { add_weighted_rows(scores + (first - block), dim, first, last, row, out); });
   }
-  const float norm = softmax.sum[0] > 0 ? 1.0f / softmax.sum[0] : 0.0f;
+  const float norm = softmax.norm(0);
   for (Index d = 0; d < dim; ++d) out[d] *= norm;
 }
 

@@ -1,4 +1,4 @@
-// Vector maths on batches of floats: exp, erf, and the activations made of them.
+// Vector maths on batches of floats: exp, and the activations made of it.
 #pragma once
 
 #include <cstdint>
@@ -62,42 +62,13 @@ inline Batch exp2_of_negative(Batch x) {
   return xsimd::select(x < Batch(-126.f), Batch(0.f), value);
 }
 
-namespace detail {
-/// erf(x) = x + x * small for |x| <= 0.921875, and 1 - erf(|x|) = tail above. Coefficients: N. Juffa's erff.
-struct ErfParts {
-  Batch small, tail;
-};
-inline ErfParts erf_parts(Batch x, Batch magnitude) {
-  const Batch square = x * x;
-  const Batch small = polynomial(square, 1.28379166e-1f, -3.76125336e-1f, 1.12819925e-1f, -2.67681349e-2f,
-                                 4.99119423e-3f, -5.96761703e-4f);
-  const Batch p = polynomial(magnitude, -1.28717512e-1f, -6.34846687e-1f, -1.06777877e-1f, 2.42546219e-2f,
-                             -3.88396438e-3f, 3.83197126e-4f, -1.72853470e-5f);
-  // Past 10, where the tail has long been 0, the polynomial would turn upwards.
-  const Batch exponent = xsimd::select(magnitude > Batch(10.f), Batch(-100.f), multiply_add(p, magnitude, -magnitude));
-  return {small, exp(exponent)};
-}
-inline constexpr float erf_split = 0.921875f;
-}  // namespace detail
-
-/// erf(x), absolute error at most 1.2e-7.
-inline Batch erf(Batch x) {
-  const Batch magnitude = xsimd::abs(x);
-  const auto [small, tail] = detail::erf_parts(x, magnitude);
-  const Batch large = Batch(1.f) - tail;
-  return xsimd::select(magnitude > Batch(detail::erf_split), xsimd::select(x < Batch(0.f), -large, large),
-                       multiply_add(small, x, x));
-}
-
-/// The standard normal distribution function (1 + erf(x / sqrt 2)) / 2, absolute error at most 1.2e-7.
+/// The standard normal distribution function, absolute error at most 1e-7.
 inline Batch normal_cdf(Batch x) {
-  const Batch scaled = x * Batch(0.70710678118654752f);
-  const Batch magnitude = xsimd::abs(scaled);
-  const auto [small, tail] = detail::erf_parts(scaled, magnitude);
-  const Batch half(0.5f);
-  const Batch large = xsimd::select(x < Batch(0.f), half * tail, Batch(1.f) - half * tail);
-  return xsimd::select(magnitude > Batch(detail::erf_split), large,
-                       multiply_add(half, multiply_add(small, scaled, scaled), half));
+  // What lies beyond |x| is 2^p(|x|): p minimax for the absolute error of the power, 8e-9 for all |x|, and falling for ever.
+  const Batch p = detail::polynomial(xsimd::abs(x), -1.f, -1.151105205f, -4.592081966e-1f, -5.249617845e-2f, 7.063420301e-3f,
+                                     -1.369365134e-4f, -1.861801781e-4f, 3.937767747e-5f, -2.834911638e-6f);
+  const Batch tail = exp2_of_negative(p);
+  return xsimd::select(x < Batch(0.f), tail, Batch(1.f) - tail);
 }
 
 /// 1 / (1 + e^-x), within 4 ulp where e^-x is finite, else (x < -88.72) 0.
@@ -106,7 +77,7 @@ inline Batch sigmoid(Batch x) { return Batch(1.f) / (Batch(1.f) + exp(-x)); }
 /// x sigmoid(x), within 4 ulp above x = -86.9. As in PyTorch infinity gives infinity, and minus infinity NaN.
 inline Batch silu(Batch x) { return x / (Batch(1.f) + exp(-x)); }
 
-/// The exact GELU, x normal_cdf(x): absolute error at most 1.2e-7 |x|. As in PyTorch infinity gives infinity, and minus infinity NaN.
+/// The exact GELU, x normal_cdf(x): absolute error at most 1.1e-7 |x|. As in PyTorch infinity gives infinity, and minus infinity NaN.
 inline Batch gelu(Batch x) { return x * normal_cdf(x); }
 
 }  // namespace janusflow::simd

@@ -137,38 +137,11 @@ struct TextToImage<P>::Parts {
     Tensor<float, 4> evaluate(const Tensor<float, 4>& z, double t, const Rows& rows) const {
       ++spent.evaluations;
       spent.rows += rows.picture_of.size();
-      return parts.evaluate(z, t, rows);
+      const Index rows_each = std::ssize(rows.picture_of) / z.shape()[0];
+      return velocity_in_groups(parts.language, parts.head, z, static_cast<float>(t * 1000.0), rows.picture_of, rows.sequences,
+                                pictures_at_once(parts.config, z.shape()[1], z.shape()[2], rows_each));
     }
   };
-
-  /// The velocities of all rows, a few pictures at a time: the language model's activations are large, and its products no
-  /// faster for more.
-  Tensor<float, 4> evaluate(const Tensor<float, 4>& z, double t, const Rows& rows) const {
-    constexpr Index pictures_at_once = 4;
-    Shape<4> shape = z.shape();
-    shape[0] = std::ssize(rows.picture_of);
-    Tensor<float, 4> v(shape);
-    const TensorView<const float, 4> all = z;
-    for (Index begin = 0; begin < z.shape()[0]; begin += pictures_at_once) {
-      const Index end = std::min(z.shape()[0], begin + pictures_at_once);
-      const std::vector<float> times(static_cast<std::size_t>(end - begin), static_cast<float>(t * 1000.0));
-      std::vector<Index> here, picture_of;  // these pictures' rows among all, and the pictures among these
-      std::vector<SequenceContext> sequences;
-      for (std::size_t r = 0; r < rows.picture_of.size(); ++r) {
-        if (rows.picture_of[r] < begin || rows.picture_of[r] >= end) continue;
-        here.push_back(static_cast<Index>(r));
-        picture_of.push_back(rows.picture_of[r] - begin);
-        sequences.push_back(rows.sequences[r]);
-      }
-      const auto some = velocity(language, head, Tensor<float, 4>(all.slice(begin, end)), times, picture_of, sequences);
-      shape[0] = std::ssize(here);
-      require(some.shape() == shape, "text to image: the model's velocity is ", some.shape(), ", the latents need ", shape);
-      const Index size = v.size() / v.shape()[0];
-      for (Index i = 0; i < std::ssize(here); ++i)
-        std::copy_n(some.data() + i * size, size, v.data() + here[static_cast<std::size_t>(i)] * size);
-    }
-    return v;
-  }
 
   Tensor<float, 4> initial_noise(const TextToImageRequest& request) const {
     require(!request.prompts.empty(), "text to image: there is no prompt");
