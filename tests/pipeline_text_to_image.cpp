@@ -107,6 +107,9 @@ TEST_CASE("text to image: pictures flow in groups of any size with the same numb
   const auto together = in_groups(5);
   CHECK(together.shape() == Shape{9, 4, 6, z.shape()[3]});
   for (const Index at_once : {1, 2, 3, 100}) CHECK(same(in_groups(at_once), together));
+  CHECK_THROWS_AS(in_groups(0), Error);
+  const Index sixth = 5;
+  CHECK_THROWS_AS(velocity_in_groups(language, head, z, 500.0f, {&sixth, 1}, std::span(rows).first(1), 2), Error);
 
   const double share = static_cast<double>(last_cache_bytes()) / static_cast<double>(pictures_at_once(files.config, 4, 6, 2));
   CHECK(share >= 4.0 * 2 * (1 + 4 * 6 / std::pow(files.config.vision_gen_enc.stride, 2)) * files.config.language.intermediate_size);
