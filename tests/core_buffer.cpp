@@ -57,17 +57,17 @@ TEST_CASE("a block serves what is somewhat smaller, and nothing much smaller") {
   pool.release();
   const void* block = nullptr;
   {
-    const Buffer large(1'000'000);
+    const Buffer large(200'000);
     block = large.data();
   }
   {
-    const Buffer smaller(850'000);
+    const Buffer smaller(170'000);
     CHECK(smaller.data() == block);
     CHECK(pool.pooled() == 0);
   }
-  const Buffer half(500'000);
+  const Buffer half(100'000);
   CHECK(half.data() != block);
-  const Buffer again(1'000'000);  // it is still as large as it was
+  const Buffer again(200'000);  // it is still as large as it was
   CHECK(again.data() == block);
 }
 

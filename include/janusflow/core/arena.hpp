@@ -20,7 +20,7 @@ namespace janusflow {
 class Arena {
  public:
   /// Blocks begin and end at multiples of it.
-  static constexpr std::size_t grain = std::size_t{1} << 16;
+  static constexpr std::size_t grain = std::size_t{1} << 15;
 
   Arena() {
 #if defined(__linux__)

@@ -164,7 +164,8 @@ class BufferPool {
   }
 
  private:
-  static constexpr std::size_t large = std::size_t{1} << 20;  // from here on a block is the arena's, where it has room
+  // From here on a block is the arena's, where it has room: also a page of keys and values, for the large pages it lies in.
+  static constexpr std::size_t large = std::size_t{1} << 18;
 
   void* from_arena(std::size_t& bytes) {
     const std::lock_guard lock(mutex_);
