@@ -166,6 +166,7 @@ class BufferPool {
  private:
   // From here on a block is the arena's, where it has room: also a page of keys and values, for the large pages it lies in.
   static constexpr std::size_t large = std::size_t{1} << 18;
+  static_assert(Arena::grain <= large / 8, "a block would be more than an eighth larger than asked for");
 
   void* from_arena(std::size_t& bytes) {
     const std::lock_guard lock(mutex_);

@@ -122,8 +122,9 @@ Index blocks_at_once(const PackedInput<Dot>& input, Index row_blocks, Index weig
 /// epilogue(x . wT) over all rows and pairs, shared out to the threads. Deterministic: each element is one sum in the order of K.
 template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
-  // Row blocks as equal as can be; groups of pairs so that every thread has some two dozen pieces to take, and none waits long for the
-  // last one. No more groups than that, for each reads all inputs again; and few long ones where weights are read once.
+  // Row blocks as equal as can be; groups of pairs so that every thread has some two dozen pieces to take where four to eight groups a
+  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again; and few long ones where
+  // weights are read once.
   constexpr Index rows = simd::tile_rows;
   const Index panels = (input.rows() + rows - 1) / rows, row_blocks = std::max<Index>(1, (panels * rows + block_rows - 1) / block_rows);
   const Index groups = std::clamp<Index>(pairs.count(), 1, (input.rows() == 1 ? 2 : std::clamp<Index>(24 / row_blocks, 4, 8)) * num_threads());
