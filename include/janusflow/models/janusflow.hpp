@@ -142,12 +142,13 @@ inline Index pictures_at_once(const JanusFlowConfig& c, Index height, Index widt
 }
 
 /// velocity() of pictures that all stand at one time, at_once of them together: the same numbers, for no row depends on the others. Throws
-/// Error unless at_once is 1 or more and every row looks at one of the pictures.
+/// Error unless at_once is 1 or more, and every row has its sequence and looks at one of the pictures.
 template <class P, class H>
 Tensor<float, 4> velocity_in_groups(const LlamaModel<P>& language, const VelocityHead<H>& head, const Tensor<float, 4>& z, float time,
                                     std::span<const Index> picture_of, std::span<const SequenceContext> sequences, Index at_once) {
   const Index pictures = z.shape()[0];
   require(at_once >= 1, "velocity: ", at_once, " pictures together");
+  require(sequences.size() == picture_of.size(), "velocity: ", sequences.size(), " sequences for ", picture_of.size(), " rows");
   for (const Index picture : picture_of)
     require(picture >= 0 && picture < pictures, "velocity: a row looks at picture ", picture, " of ", pictures);
   Shape<4> shape = z.shape();
