@@ -85,7 +85,7 @@ inline constexpr Index block_rows = 16 * simd::tile_rows;
 
 /// One block of the product on one thread: input rows [begin, end), block_rows at most (begin on a panel boundary), times pairs
 /// [first, last). `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile),
-/// tile [rows][2 width] floats.
+/// tile [rows][2 width] floats; what it reads besides it may ask for before, as ask_ahead(row, rows, pair).
 template <class Dot, class Panels, class Pairs, class Epilogue>
 void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Index first, Index last, Epilogue&& epilogue) {
   // Deep products are summed in pieces of K: the pair's part of a piece stays in the second-level cache while all rows use it.
@@ -99,6 +99,8 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
       for (Index row = begin; row < end; row += simd::tile_rows) {
         const Index rows = std::min<Index>(simd::tile_rows, end - row);
         float* tile = pieces == 1 ? tiles : tiles + (row - begin) * simd::tile_columns;
+        if constexpr (requires { epilogue.ask_ahead(row, rows, pair); })
+          if (piece + 1 == pieces) epilogue.ask_ahead(row, rows, pair);
         simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, pairs.first(pair, k), pairs.second(pair, k), tile,
                                        piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
         if (piece + 1 == pieces) epilogue(row, rows, pair, static_cast<const float*>(tile));

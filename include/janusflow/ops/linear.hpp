@@ -29,6 +29,7 @@ struct Add {
   simd::Batch operator()(simd::Batch y, Index row, Index column, Index count) const {
     return y + simd::load(x.view().row(row) + column, count);
   }
+  [[gnu::always_inline]] void ask_ahead(Index row, Index column) const { simd::prefetch(x.view().row(row) + column, 1); }
 };
 template <class X>
 Add(const X&) -> Add<X>;
@@ -53,9 +54,10 @@ struct RowsInOrder {
   float* operator()(Index row) const { return y + row * stride; }
 };
 
-/// Whether to write results [rows, columns] past the caches: they are too large for them, and every vector of them is aligned.
+/// Whether to write results [rows, columns] past the caches: they are too large for the second level, where their lines, which nobody has
+/// read, would only keep stores waiting, and every vector of them is aligned.
 inline bool too_large_for_caches(Index rows, Index columns) {
-  constexpr Index large = Index{1} << 20;  // floats
+  constexpr Index large = Index{1} << 18;  // floats
   return rows * columns >= large && columns % simd::width == 0;
 }
 
@@ -69,6 +71,13 @@ struct StoreTile {
   bool stream;  // past the caches
   PairOrder order = {};
 
+  /// Asks for what `after` will read at a tile: its lines lie a row apart, which no prefetcher foresees.
+  [[gnu::always_inline]] void ask_ahead(Index row, Index rows, Index pair) const {
+    if constexpr (requires { after.ask_ahead(row, columns); })
+      for (Index half = 0; half < 2; ++half)
+        if (const Index column = order.panel(pair, half) * simd::width; column < columns)
+          for (Index r = 0; r < rows; ++r) after.ask_ahead(row + r, column);
+  }
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
     for (Index half = 0; half < 2; ++half, tile += simd::width) {
       const Index column = order.panel(pair, half) * simd::width;

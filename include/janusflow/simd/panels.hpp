@@ -25,25 +25,29 @@ constexpr Index to_next_word(Index k) {
 /// Where the input words of a tile's rows are, from one word of the depth to the next: as a packed panel has them.
 template <class Word, int Rows>
 struct PanelRows {
-  /// How many words ahead of their use the weights are asked for. The first tile of a block that takes a pair of weight panels finds them
-  /// beyond the second-level cache, and the processor's own prefetchers, which begin anew with every pair, come too late: it took up to
-  /// twice as long as the others. One row at a time goes through a matrix from end to end, which they foresee.
-  static constexpr Index weights_ahead = Rows > 1 ? 64 : 0;
+  /// How many words of the depth ahead of their use weights and inputs are asked for. The first tile of a block that takes a pair of weight
+  /// panels finds them beyond the second-level cache, and so do most tiles their inputs where the block's are deep; the processor's own
+  /// prefetchers, which begin anew with every panel, come too late. One row at a time goes through a matrix from end to end, which they
+  /// foresee.
+  static constexpr Index words_ahead = Rows > 1 ? 64 : 0;
 
   const Word* at;
+  const Word* panel = at;
 
   const Word* row(int r) const { return at + r * panel_chunk; }
-  PanelRows from(Index word) const { return {at + word}; }  // within a chunk
+  PanelRows from(Index word) const { return {at + word, panel}; }  // within a chunk
   template <Index step>
   void next(Index k) {
     at += to_next_word<Rows, step>(k);
   }
+  /// Asks for what the rows have some words behind word k; behind the panel's end begins the next one.
+  [[gnu::always_inline]] void ask_ahead(Index k) const { __builtin_prefetch(panel + (k + words_ahead) * Rows); }
 };
 /// The same as a picture has them, every row `stride` words behind the one before.
 template <class Word, int Rows>
 class StridedRows {
  public:
-  static constexpr Index weights_ahead = 0;  // a convolution's weights are few, and stay near
+  static constexpr Index words_ahead = 0;  // a convolution's weights are few, and stay near
 
   StridedRows(const Word* first, Index stride) : stride_(stride) {
     for (int i = 0; i < thirds; ++i) third_[i] = first + 3 * i * stride;
@@ -155,9 +159,10 @@ template <class Dot, int Rows, class Sum, class Input>
   for (; k + at_once <= words; input.template next<at_once>(k), k += at_once, first += next, second += next) {
     Weights w0[at_once], w1[at_once];
     for (Index n = 0; n < at_once; ++n) {
-      if constexpr (Input::weights_ahead > 0) {
-        __builtin_prefetch(first + (n + Input::weights_ahead) * panel_columns);
-        __builtin_prefetch(second + (n + Input::weights_ahead) * panel_columns);
+      if constexpr (Input::words_ahead > 0) {
+        __builtin_prefetch(first + (n + Input::words_ahead) * panel_columns);
+        __builtin_prefetch(second + (n + Input::words_ahead) * panel_columns);
+        input.ask_ahead(k + n);
       }
       w0[n] = Weights::load_aligned(first + n * panel_columns);
       w1[n] = Weights::load_aligned(second + n * panel_columns);
