@@ -40,9 +40,13 @@ void run(benchmark::State& state, const char* unit, double work, double peak, F&
 
 double read_peak() {
   static const double bandwidth = [] {
-    const double measured = bench::read_bandwidth(bench::bandwidth_block());
+    double best = 0;
+    {
+      const Tensor<float, 1> block = bench::bandwidth_block();
+      for (int attempt = 0; attempt < 4; ++attempt) best = std::max(best, bench::read_bandwidth(block));
+    }
     BufferPool::instance().release();
-    return measured;
+    return best;
   }();
   return bandwidth;
 }

@@ -67,29 +67,48 @@ Sizes sizes_of(const std::string& name) {
   return s;
 }
 
-/// FLOP/s and bytes/s at most; memory's are measured again beside whatever is compared with them, for a shared machine's change.
-struct Peaks {
-  std::map<std::string, double> flops{{"f32", bench::peak_flops<simd::Float32Dot>()},
-                                      {"bf16", bench::peak_flops<simd::BFloat16Dot>()},
-                                      {"int8", bench::peak_flops<simd::Int8Dot>()}};
+enum class Work { flop, bytes };
+
+/// FLOP/s and bytes/s at most. A shared machine's change from second to second, so they are measured again beside whatever is compared
+/// with them.
+class Peaks {
+ public:
+  Peaks() {
+    for (const char* precision : {"f32", "bf16", "int8"}) now(Work::flop, precision);
+    now(Work::bytes, "");
+    forget_block();
+  }
+
+  /// What the machine gives at this moment.
+  double now(Work kind, const std::string& precision) {
+    if (kind == Work::bytes) {
+      if (block_.empty()) block_ = bench::bandwidth_block();
+      return noted(read, bench::read_bandwidth(block_));
+    }
+    return noted(flops[precision == "q4" ? "int8" : precision], precision == "f32"    ? bench::peak_flops<simd::Float32Dot>()
+                                                                : precision == "bf16" ? bench::peak_flops<simd::BFloat16Dot>()
+                                                                                      : bench::peak_flops<simd::Int8Dot>());
+  }
+  /// Gives back the memory that bytes/s were measured with.
+  void forget_block() { block_ = {}; }
+
+  std::map<std::string, double> flops;  // the most of the whole run
   double read = 0;
 
-  void measure_read() {
-    read = std::max(read, bench::read_bandwidth(bench::bandwidth_block()));
-    BufferPool::instance().release();
+ private:
+  static double noted(double& most, double value) {
+    most = std::max(most, value);
+    return value;
   }
-};
 
-enum class Work { flop, bytes };
+  Tensor<float, 1> block_;
+};
 
 struct Result {
   std::string name, precision, detail;
-  double seconds = 0;
-  double work = 0;  // 0 where nobody counted
-  Work kind = Work::flop;
+  double seconds = 0;      // median
+  double of_peak = 0;      // median; 0 where nobody counted the work
   double peak_memory = 0;  // of the part, weights included
-
-  double of_peak(const Peaks& peaks) const { return work / seconds / (kind == Work::bytes ? peaks.read : peaks.flops.at(precision == "q4" ? "int8" : precision)); }
 };
 
 /// Lets peak_memory() begin again from what the process holds now (Linux).
@@ -108,22 +127,9 @@ struct TemporaryFile {
   }
 };
 
-double median(std::vector<double> seconds) {
-  std::ranges::nth_element(seconds, seconds.begin() + std::ssize(seconds) / 2);
-  return seconds[seconds.size() / 2];
-}
-
-/// Median seconds of `repeat` calls after one that warms up.
-template <class F>
-double measure(int repeat, F&& f) {
-  f();
-  std::vector<double> seconds;
-  for (int i = 0; i < repeat; ++i) {
-    const Stopwatch watch;
-    f();
-    seconds.push_back(watch.seconds());
-  }
-  return median(seconds);
+double median(std::vector<double> values) {
+  std::ranges::nth_element(values, values.begin() + std::ssize(values) / 2);
+  return values[values.size() / 2];
 }
 
 // FLOP (2 for a multiply-add) that the mathematics of the published sizes asks for: docs/performance.md counts them.
@@ -141,9 +147,31 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   using Matrix = typename P::Matrix;
   const std::string precision = Matrix::Policy::name;
   std::vector<Result> results;
-  const auto result = [&](std::string name, std::string detail, double seconds, double work, Work kind = Work::flop) {
-    results.push_back({std::move(name), precision, std::move(detail), seconds, work, kind, static_cast<double>(peak_memory())});
+  // Measures a part: `repeat` calls after one that warms up. A call's share of the peak is that of the larger one of just before and
+  // just after it; the memory is that of the first call, before any is taken to measure the peak. work 0: nobody counted.
+  const auto measure = [&](std::string name, int repeat, double work, auto&& part, Work kind = Work::flop, bool warm_up = true) -> Result& {
+    results.push_back({std::move(name), precision, ""});
+    Result& result = results.back();
+    const auto call = [&] {
+      part();
+      if (result.peak_memory == 0) result.peak_memory = static_cast<double>(peak_memory());
+    };
+    if (warm_up) call();
+    std::vector<double> seconds, shares;
+    double before = peaks.now(kind, precision);
+    for (int i = 0; i < repeat; ++i) {
+      const Stopwatch watch;
+      call();
+      seconds.push_back(watch.seconds());
+      const double after = peaks.now(kind, precision);
+      shares.push_back(work / seconds.back() / std::max(before, after));
+      before = after;
+    }
+    result.seconds = median(seconds);
+    result.of_peak = median(shares);
+    peaks.forget_block();
     forget_peak_memory();
+    return result;
   };
   forget_peak_memory();
   const auto filled = [](Shape<3> shape) {
@@ -157,8 +185,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       Matrix weight(n, k);
       detail::randomize(weight, detail::RandomPool(1), 1);
       const auto x = filled({{1, m, k}});
-      const double seconds = measure(5 * settings.repeat, [&] { linear(x, weight); });
-      result("gemm", concat(m, "x", n, "x", k), seconds, 2.0 * static_cast<double>(m * n * k));
+      measure("gemm", 5 * settings.repeat, 2.0 * static_cast<double>(m * n * k), [&] { linear(x, weight); }).detail = concat(m, "x", n, "x", k);
     }
 
   if (settings.wants("vae_decode")) {
@@ -169,8 +196,8 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       BufferPool::instance().release();
       forget_peak_memory();
       const auto before = static_cast<double>(peak_memory());
-      const double seconds = measure(settings.repeat, decode);
-      result("vae_decode", concat(detail, "+ ", std::lround((static_cast<double>(peak_memory()) - before) / 1e6), " MB"), seconds, usual ? decode_flop : 0);
+      Result& result = measure("vae_decode", settings.repeat, usual ? decode_flop : 0, decode);
+      result.detail = concat(detail, "+ ", std::lround((result.peak_memory - before) / 1e6), " MB");
     };
     time("", [&] { decoder(z); });
     time("in strips: ", [&] { decode_in_strips(decoder, z); });
@@ -181,7 +208,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     randomize(tower, 4);
     const Index side = c.vision_und_enc.image_size;
     Tensor<float, 4> pixels(Shape{Index{1}, side, side, Index{3}}, 0.1f);
-    result("siglip", "", measure(settings.repeat, [&] { tower(pixels); }), full ? siglip_flop : 0);
+    measure("siglip", settings.repeat, full ? siglip_flop : 0, [&] { tower(pixels); });
   }
 
   if (settings.wants("load")) {
@@ -193,12 +220,11 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       bytes = static_cast<double>(std::filesystem::file_size(file.path));
     }
     forget_peak_memory();
-    peaks.measure_read();
-    const double seconds = measure(settings.repeat, [&] {
+    const auto load_it = [&] {
       LlamaForCausalLM<P> language(c.language);
       janusflow::load(language, std::make_shared<const Checkpoint>(file.path));
-    });
-    result("load", concat(std::lround(bytes / 1e6), " MB of bf16"), seconds, full ? bytes : 0, Work::bytes);
+    };
+    measure("load", settings.repeat, full ? bytes : 0, load_it, Work::bytes).detail = concat(std::lround(bytes / 1e6), " MB of bf16");
   }
 
   if (!settings.wants("picture_step") && !settings.wants("picture") && !settings.wants("prefill") && !settings.wants("decode"))
@@ -206,31 +232,30 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   LlamaForCausalLM<P> language(c.language);
   randomize(language.model, 1);
   if (settings.wants("prefill")) {
-    const double seconds = measure(settings.repeat, [&] {
+    const auto prefill = [&] {
       KeyValueCache cache = language.model.new_cache();
       const SequenceContext start{&cache, 0, 0};
       language.model(filled({{1, settings.tokens, c.language.hidden_size}}), {&start, 1}, Remember::yes);
-    });
-    result("prefill", concat(settings.tokens, " tokens"), seconds,
-                full ? prefill_flop * static_cast<double>(settings.tokens) / 600 : 0);
+    };
+    measure("prefill", settings.repeat, full ? prefill_flop * static_cast<double>(settings.tokens) / 600 : 0, prefill).detail =
+        concat(settings.tokens, " tokens");
   }
   if (settings.wants("decode")) {
     randomize(language.lm_head, 5);
     KeyValueCache cache = language.model.new_cache();
     const SequenceContext start{&cache, 0, 0};
     language.model(filled({{1, 32, c.language.hidden_size}}), {&start, 1}, Remember::yes);
-    peaks.measure_read();
-    const double seconds = measure(8 * settings.repeat, [&] {
-      const SequenceContext here{&cache, cache.length(), cache.length()};
-      language.lm_head(language.model(filled({{1, 1, c.language.hidden_size}}), {&here, 1}, Remember::yes));
-    });
     double bytes = 0;  // every weight of the products is read once a token
     for_each_parameter(language, [&](const std::string&, auto& parameter) {
       if constexpr (requires { parameter.panels(); })
         bytes += static_cast<double>(parameter.out_features() * parameter.words()) * sizeof(*parameter.panel(0));
     });
-    peaks.measure_read();
-    result("decode", concat(1 / seconds, " tokens/s"), seconds, full ? bytes : 0, Work::bytes);
+    const auto decode = [&] {
+      const SequenceContext here{&cache, cache.length(), cache.length()};
+      language.lm_head(language.model(filled({{1, 1, c.language.hidden_size}}), {&here, 1}, Remember::yes));
+    };
+    Result& result = measure("decode", 8 * settings.repeat, full ? bytes : 0, decode, Work::bytes);
+    result.detail = concat(1 / result.seconds, " tokens/s");
   }
   if (settings.wants("picture_step") || settings.wants("picture")) {
     VelocityHead<typename P::Precise> head(c);
@@ -249,18 +274,21 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     const auto step = [&] {
       velocity_in_groups(language.model, head, z, 500.0f, picture_of, rows, pictures_at_once(c, sizes.latent_side, sizes.latent_side, 2));
     };
+    const auto work = [&](double flop) { return usual ? static_cast<double>(batch) * flop : 0; };
+    const std::string pictures = concat(batch, batch == 1 ? " picture" : " pictures");
     if (settings.wants("picture_step"))
-      result("picture_step", batch == 1 ? "two guided rows" : concat(batch, " pictures"), measure(settings.repeat, step),
-             usual ? static_cast<double>(batch) * step_flop : 0);
+      measure("picture_step", settings.repeat, work(step_flop), step).detail = batch == 1 ? "two guided rows" : pictures;
     if (settings.wants("picture")) {
       AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
       randomize(decoder, 3);
-      const Stopwatch watch;
-      for (int i = 0; i < settings.steps; ++i) step();
-      BufferPool::instance().release();
-      const Tensor<float, 4> latents(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
-      for (Index i = 0; i < batch; ++i) decoder(latents);
-      result("picture", concat(settings.steps, " steps, ", batch, batch == 1 ? " picture" : " pictures"), watch.seconds(), usual ? static_cast<double>(batch) * (settings.steps * step_flop + decode_flop) : 0);
+      const auto picture = [&] {
+        for (int i = 0; i < settings.steps; ++i) step();
+        BufferPool::instance().release();
+        const Tensor<float, 4> latents(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
+        for (Index i = 0; i < batch; ++i) decoder(latents);
+      };
+      measure("picture", 1, work(settings.steps * step_flop + decode_flop), picture, Work::flop, false).detail =
+          concat(settings.steps, " steps, ", pictures);
     }
   }
   return results;
@@ -295,7 +323,6 @@ int main(int argc, char** argv) try {
   set_num_threads(settings.threads);
 
   Peaks peaks;
-  peaks.measure_read();
   std::vector<Result> results;
   for (const std::string& precision : settings.precisions)
     std::ranges::move(precision == "f32"    ? run<Float32>(settings, peaks)
@@ -307,7 +334,7 @@ int main(int argc, char** argv) try {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     for (const Result& r : results)
       rows.push_back({{"name", r.name}, {"precision", r.precision}, {"threads", settings.threads}, {"seconds", r.seconds},
-                      {"of_peak", r.of_peak(peaks)}, {"peak_rss_MB", r.peak_memory / 1e6}});
+                      {"of_peak", r.of_peak}, {"peak_rss_MB", r.peak_memory / 1e6}});
     const nlohmann::ordered_json report{{"machine", machine_name()},
                                         {"peak",
                                          {{"f32", peaks.flops["f32"] / 1e9},
@@ -328,7 +355,7 @@ int main(int argc, char** argv) try {
   if (md) std::cout << "|---|---|---|---|---|---|---|\n";
   for (const Result& r : results)
     std::cout << edge << r.name << separator << r.precision << separator << settings.threads << separator << r.seconds << separator
-              << r.of_peak(peaks) << separator << std::lround(r.peak_memory / 1e6) << separator << quote << r.detail << quote << end;
+              << r.of_peak << separator << std::lround(r.peak_memory / 1e6) << separator << quote << r.detail << quote << end;
 } catch (const std::exception& error) {
   std::cerr << "model: " << error.what() << '\n';
   return 1;

@@ -117,14 +117,12 @@ double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
   return watch.seconds() * static_cast<double>(block.size()) / static_cast<double>(part * num_threads() * Streams);
 }
 
-/// Bytes/s that all threads together read at most from `block`, which must be far larger than the caches: the best of several
-/// passes of several kinds, so that no reader of weights can be faster. On a shared machine it changes from second to second:
-/// measure it before and after what is compared with it, and take the larger one.
+/// Bytes/s that all threads together read at most from `block`, which must be far larger than the caches: the best of passes of several
+/// kinds, so that no reader of weights can be faster.
 inline double read_bandwidth(const Tensor<float, 1>& block) {
   double best = 1e30;
-  for (int attempt = 0; attempt < 4; ++attempt)
-    for (const Index ahead : {Index{0}, Index{1024}, Index{4096}})
-      best = std::min({best, seconds_to_read<1>(block, ahead), seconds_to_read<2>(block, ahead), seconds_to_read<4>(block, ahead)});
+  for (const Index ahead : {Index{0}, Index{1024}, Index{4096}})
+    best = std::min({best, seconds_to_read<1>(block, ahead), seconds_to_read<2>(block, ahead), seconds_to_read<4>(block, ahead)});
   return static_cast<double>(block.size()) * sizeof(float) / best;
 }
 
