@@ -394,11 +394,14 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     const Index b = piece % batch, head = piece / batch % heads, at = (chunks - 1 - piece / (batch * heads)) * chunk;
     const auto kv = static_cast<std::size_t>(b * kv_heads + head / group);
     detail::AttentionScratch<Dot> scratch(dim);
-    for (Index begin = at; begin < std::min(length, at + chunk); begin += simd::tile_rows)
+    const auto query = [&](Index i) { return queries[b].row(i) + head * dim; };
+    const Index end = std::min(length, at + chunk);
+    for (Index begin = at; begin < end; begin += simd::tile_rows) {
+      for (Index i = begin + simd::tile_rows; i < std::min(end, begin + 2 * simd::tile_rows); ++i) simd::prefetch(query(i), dim);
       detail::attend_tile<Dot>(
-          begin, std::min<Index>(simd::tile_rows, length - begin), past_of(b).length, first_key(b), mask.causal, packed_keys[kv],
-          packed_values[kv], [&](Index i) { return queries[b].row(i) + head * dim; },
-          [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; }, scratch);
+          begin, std::min<Index>(simd::tile_rows, end - begin), past_of(b).length, first_key(b), mask.causal, packed_keys[kv],
+          packed_values[kv], query, [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; }, scratch);
+    }
   });
   return y;
 }

@@ -70,12 +70,14 @@ inline void layer_norm_row(Index n, const float* x, const float* weight, const f
       n, y, [&](simd::Batch v, simd::Batch w, simd::Batch b) { return simd::multiply_add((v - mean) * scale, w, b); }, x, weight, bias);
 }
 
-/// The rows that row(r, buffer) writes into the buffer, packed as matrices of type Matrix read them.
+/// The rows that row(x's row, buffer) writes into the buffer, packed as matrices of type Matrix read them.
 template <class Matrix, int R, class Row>
-auto packed_rows(const Shape<R>& shape, Row&& row) {
+auto packed_rows(TensorView<const float, R> x, Row&& row) {
   using Dot = typename Matrix::Policy;
-  return PackedRows<Dot, R>{shape, PackedInput<Dot>(shape.rows(), shape.last(), [&](Index r, float* to) {
-                              row(r, to);
+  const Index rows = x.rows(), n = x.shape.last();
+  return PackedRows<Dot, R>{x.shape, PackedInput<Dot>(rows, n, [&](Index r, float* to) {
+                              if (r + 1 < rows) simd::prefetch(x.row(r + 1), n);  // it may well lie in memory
+                              row(x.row(r), to);
                               return static_cast<const float*>(to);
                             })};
 }
@@ -106,8 +108,7 @@ template <class Matrix, TensorLike X>
 auto rms_norm_for(const X& input, VectorLike<X> weight, float eps) {
   const auto x = detail::const_view(input);
   detail::require_vector("rms_norm", x.shape, "weight", weight.shape);
-  return detail::packed_rows<Matrix>(x.shape,
-                                     [&](Index r, float* to) { detail::rms_norm_row(x.shape.last(), x.row(r), weight.data, eps, to); });
+  return detail::packed_rows<Matrix>(x, [&](const float* row, float* to) { detail::rms_norm_row(x.shape.last(), row, weight.data, eps, to); });
 }
 
 /// Layer normalisation (Ba et al. 2016, arXiv 1607.06450) of x [..., C] with weight and bias [C]:
@@ -137,9 +138,8 @@ auto layer_norm_for(const X& input, VectorLike<X> weight, VectorLike<X> bias, fl
   const auto x = detail::const_view(input);
   detail::require_vector("layer_norm", x.shape, "weight", weight.shape);
   detail::require_vector("layer_norm", x.shape, "bias", bias.shape);
-  return detail::packed_rows<Matrix>(x.shape, [&](Index r, float* to) {
-    detail::layer_norm_row(x.shape.last(), x.row(r), weight.data, bias.data, eps, to);
-  });
+  return detail::packed_rows<Matrix>(
+      x, [&](const float* row, float* to) { detail::layer_norm_row(x.shape.last(), row, weight.data, bias.data, eps, to); });
 }
 
 /// Gradients of a normalisation.

@@ -71,15 +71,29 @@ class PackedMatrix {
           Dot::pack_weights(values.data(), in_, block + j, simd::panel_columns);
         }
       } else {
-        // 64 words at a time keep the rows and the written lines in the first-level cache.
-        for (Index begin = 0; begin < words(); begin += 64) {
-          const Index end = std::min(words(), begin + 64), whole = std::min(end, in_ / Dot::depth);
-          for (Index j = 0; j < columns; ++j) {
-            Word* to = block + begin * simd::panel_columns + j;
-            const auto* from = row(first + j) + begin * Dot::depth;
-            Index w = begin;
-            for (; w < whole; ++w, from += Dot::depth, to += simd::panel_columns) *to = Dot::weight_word(from, Dot::depth);
-            if (w < end) *to = Dot::weight_word(from, in_ - w * Dot::depth);
+        for (Index n = first + rows_ahead; n < std::min(out_, first + rows_ahead + simd::panel_columns); ++n) simd::prefetch(row(n), in_);
+        if constexpr (std::is_same_v<Word, typename Dot::InputWord> && std::is_same_v<std::remove_cvref_t<decltype(*row(0))>, float>) {
+          // An input's words are a weight's: rounded row by row, then turned.
+          constexpr Index chunk = simd::panel_chunk;
+          for (Index begin = 0; begin < words(); begin += chunk) {
+            alignas(64) Word rounded[simd::panel_columns * chunk];
+            const Index k = begin * Dot::depth, count = std::min(chunk * Dot::depth, in_ - k);
+            for (Index j = 0; j < columns; ++j) Dot::input_words(row(first + j) + k, count, rounded + j * chunk);
+            Word* to = block + begin * simd::panel_columns;
+            for (Index w = 0; w < std::min(chunk, words() - begin); ++w, to += simd::panel_columns)
+              for (Index j = 0; j < columns; ++j) to[j] = rounded[j * chunk + w];
+          }
+        } else {
+          // 64 words at a time keep the rows and the written lines in the first-level cache.
+          for (Index begin = 0; begin < words(); begin += 64) {
+            const Index end = std::min(words(), begin + 64), whole = std::min(end, in_ / Dot::depth);
+            for (Index j = 0; j < columns; ++j) {
+              Word* to = block + begin * simd::panel_columns + j;
+              const auto* from = row(first + j) + begin * Dot::depth;
+              Index w = begin;
+              for (; w < whole; ++w, from += Dot::depth, to += simd::panel_columns) *to = Dot::weight_word(from, Dot::depth);
+              if (w < end) *to = Dot::weight_word(from, in_ - w * Dot::depth);
+            }
           }
         }
       }
@@ -90,30 +104,39 @@ class PackedMatrix {
   template <class Column>
     requires(!Dot::quantised)
   void pack_columns(Column&& column) {
+    constexpr Index together = 4;  // blocks, so that a column is read by whole runs of lines
     Word* const storage = allocate();
-    parallel_for(blocks(), [&](Index b) {
-      Word* to = storage + b * words() * simd::panel_columns;
-      const Index first = b * simd::panel_columns, columns = std::min(simd::panel_columns, out_ - first);
+    parallel_for((blocks() + together - 1) / together, [&](Index piece) {
+      const Index begin = piece * together, end = std::min(blocks(), begin + together), first = begin * simd::panel_columns;
+      const Index part = std::min(out_, end * simd::panel_columns) - first;
       for (Index k = 0; k < in_; k += Dot::depth) {
         const Index count = std::min<Index>(Dot::depth, in_ - k);
         const float* from[Dot::depth];
         for (Index d = 0; d < count; ++d) from[d] = column(k + d) + first;
-        if (columns == simd::panel_columns && count == Dot::depth) {  // sizes that the compiler knows
-          Dot::weight_words_of(from, to);
-          to += simd::panel_columns;
-          continue;
-        }
-        for (Index j = 0; j < simd::panel_columns; ++j, ++to) {
-          float values[Dot::depth] = {};
-          if (j < columns)
-            for (Index d = 0; d < count; ++d) values[d] = from[d][j];
-          *to = Dot::weight_word(values, count);
+        for (Index ahead = k + rows_ahead; ahead < std::min(in_, k + rows_ahead + Dot::depth); ++ahead) simd::prefetch(column(ahead) + first, part);
+        for (Index b = begin; b < end; ++b) {
+          const Index columns = std::min(simd::panel_columns, out_ - b * simd::panel_columns);
+          Word* to = storage + (b * words() + k / Dot::depth) * simd::panel_columns;
+          if (columns == simd::panel_columns && count == Dot::depth) {  // sizes that the compiler knows
+            Dot::weight_words_of(from, to);
+          } else {
+            for (Index j = 0; j < simd::panel_columns; ++j, ++to) {
+              float values[Dot::depth] = {};
+              if (j < columns)
+                for (Index d = 0; d < count; ++d) values[d] = from[d][j];
+              *to = Dot::weight_word(values, count);
+            }
+          }
+          for (Index d = 0; d < count; ++d) from[d] += simd::panel_columns;
         }
       }
     });
   }
 
  private:
+  /// How many of the rows to pack, which may lie anywhere, are asked for ahead.
+  static constexpr Index rows_ahead = 32;
+
   /// Memory of one's own, for all words.
   Word* allocate() {
     const Index size = checked_product(std::array{blocks(), words(), simd::panel_columns, static_cast<Index>(sizeof(Word))});
