@@ -85,8 +85,12 @@ void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, const typename D
     }
   Batch acc[Dot::template held<Rows>][2];
   set_to_zero(acc);
-  for (Index line = 0; line < runs.lines; ++line, first += next, second += next)
-    add_products<Dot, Rows>(acc, runs.words, StridedRows<typename Dot::InputWord, Rows>(runs.begin[line], runs.stride), first, second);
+  for (Index line = 0; line < runs.lines; ++line, first += next, second += next) {
+    // Meanwhile the rows' part of the next line is asked for, of the last one the first line's that the neighbours will read.
+    const auto* const ahead = line + 1 < runs.lines ? runs.begin[line + 1] : runs.begin[0] + Rows * runs.stride;
+    const Index step = ((Rows - 1) * runs.stride + runs.words) / runs.words;
+    add_products<Dot, Rows>(acc, runs.words, StridedRows<typename Dot::InputWord, Rows>(runs.begin[line], runs.stride, ahead, step), first, second);
+  }
   put_down<Rows>(acc, tile);
 }
 

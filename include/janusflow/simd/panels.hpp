@@ -22,14 +22,16 @@ constexpr Index to_next_word(Index k) {
   return step + static_cast<Index>(k % panel_chunk == panel_chunk - step) * ((Rows - 1) * panel_chunk);
 }
 
+/// How many words of the depth ahead of their use a tile asks for its weights, and a panel's rows for theirs. The first tile of a block that
+/// takes a pair of weight panels finds them beyond the second-level cache, and so do most tiles their inputs where the block's are deep; the
+/// processor's own prefetchers, which begin anew with every panel, come too late.
+inline constexpr Index words_ahead = 64;
+
 /// Where the input words of a tile's rows are, from one word of the depth to the next: as a packed panel has them.
 template <class Word, int Rows>
 struct PanelRows {
-  /// How many words of the depth ahead of their use weights and inputs are asked for. The first tile of a block that takes a pair of weight
-  /// panels finds them beyond the second-level cache, and so do most tiles their inputs where the block's are deep; the processor's own
-  /// prefetchers, which begin anew with every panel, come too late. One row at a time goes through a matrix from end to end, which they
-  /// foresee.
-  static constexpr Index words_ahead = Rows > 1 ? 64 : 0;
+  /// One row at a time goes through a matrix from end to end, which the prefetchers foresee.
+  static constexpr bool asks_ahead = Rows > 1;
 
   const Word* at;
   const Word* panel = at;
@@ -40,16 +42,17 @@ struct PanelRows {
   void next(Index k) {
     at += to_next_word<Rows, step>(k);
   }
-  /// Asks for what the rows have some words behind word k; behind the panel's end begins the next one.
+  /// Asks, at word k, for what the rows have some words behind it; behind the panel's end begins the next one.
   [[gnu::always_inline]] void ask_ahead(Index k) const { __builtin_prefetch(panel + (k + words_ahead) * Rows); }
 };
 /// The same as a picture has them, every row `stride` words behind the one before.
 template <class Word, int Rows>
 class StridedRows {
  public:
-  static constexpr Index words_ahead = 0;  // a convolution's weights are few, and stay near
+  static constexpr bool asks_ahead = true;
 
-  StridedRows(const Word* first, Index stride) : stride_(stride) {
+  /// `ahead` is what will be read afterwards, each word of the depth asks for `step` words of it.
+  StridedRows(const Word* first, Index stride, const Word* ahead, Index step) : stride_(stride), ahead_(ahead), step_(step) {
     for (int i = 0; i < thirds; ++i) third_[i] = first + 3 * i * stride;
     keep();
   }
@@ -58,6 +61,10 @@ class StridedRows {
   void next(Index) {
     for (auto& row : third_) row += step;
     keep();
+  }
+  [[gnu::always_inline]] void ask_ahead(Index) {
+    __builtin_prefetch(ahead_);
+    ahead_ += step_;
   }
 
  private:
@@ -70,6 +77,8 @@ class StridedRows {
 
   const Word* third_[thirds];
   Index stride_;
+  const Word* ahead_;
+  Index step_;
 };
 
 /// Vectors of 32-bit words, as weights are packed in.
@@ -159,9 +168,9 @@ template <class Dot, int Rows, class Sum, class Input>
   for (; k + at_once <= words; input.template next<at_once>(k), k += at_once, first += next, second += next) {
     Weights w0[at_once], w1[at_once];
     for (Index n = 0; n < at_once; ++n) {
-      if constexpr (Input::words_ahead > 0) {
-        __builtin_prefetch(first + (n + Input::words_ahead) * panel_columns);
-        __builtin_prefetch(second + (n + Input::words_ahead) * panel_columns);
+      if constexpr (Input::asks_ahead) {
+        __builtin_prefetch(first + (n + words_ahead) * panel_columns);
+        __builtin_prefetch(second + (n + words_ahead) * panel_columns);
         input.ask_ahead(k + n);
       }
       w0[n] = Weights::load_aligned(first + n * panel_columns);
