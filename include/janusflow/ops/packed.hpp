@@ -71,7 +71,8 @@ class PackedMatrix {
           Dot::pack_weights(values.data(), in_, block + j, simd::panel_columns);
         }
       } else {
-        for (Index n = first + rows_ahead; n < std::min(out_, first + rows_ahead + simd::panel_columns); ++n) simd::prefetch(row(n), in_);
+        for (Index n = first + rows_ahead; n < std::min(out_, first + rows_ahead + simd::panel_columns); ++n)
+          simd::prefetch(row(n), std::min(in_, foreseen));
         if constexpr (std::is_same_v<Word, typename Dot::InputWord> && std::is_same_v<std::remove_cvref_t<decltype(*row(0))>, float>) {
           // An input's words are a weight's: rounded row by row, then turned.
           constexpr Index chunk = simd::panel_chunk;
@@ -134,8 +135,8 @@ class PackedMatrix {
   }
 
  private:
-  /// How many of the rows to pack, which may lie anywhere, are asked for ahead.
-  static constexpr Index rows_ahead = 32;
+  /// How many rows ahead the beginnings of the rows to pack are asked for, since they may lie anywhere; further on the prefetchers foresee them.
+  static constexpr Index rows_ahead = 32, foreseen = 128;
 
   /// Memory of one's own, for all words.
   Word* allocate() {
