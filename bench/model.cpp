@@ -148,7 +148,8 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   const std::string precision = Matrix::Policy::name;
   std::vector<Result> results;
   // Measures a part: `repeat` calls after one that warms up. A call's share of the peak is that of the larger one of just before and
-  // just after it; the memory is that of the first call, before any is taken to measure the peak. work 0: nobody counted.
+  // just after it; the memory is the most of all calls, but where bytes/s are measured, which takes a block of memory, of the first. work 0:
+  // nobody counted.
   const auto measure = [&](std::string name, int repeat, double work, auto&& part, Work kind = Work::flop, bool warm_up = true) -> Result& {
     results.push_back({std::move(name), precision, ""});
     Result& result = results.back();
@@ -169,6 +170,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     }
     result.seconds = median(seconds);
     result.of_peak = median(shares);
+    if (kind == Work::flop) result.peak_memory = static_cast<double>(peak_memory());
     peaks.forget_block();
     forget_peak_memory();
     return result;
@@ -348,7 +350,7 @@ int main(int argc, char** argv) try {
   const bool md = settings.output == "md";
   const std::string separator = md ? " | " : ",", edge = md ? "| " : "", end = md ? " |\n" : "\n", quote = md ? "" : "\"";  // a detail may have commas
   if (md)
-    std::cout << machine_name() << ", " << settings.threads << " threads; peaks: f32 " << peaks.flops["f32"] / 1e9 << ", bf16 "
+    std::cout << machine_name() << ", " << settings.threads << " threads; the most of the run's peaks: f32 " << peaks.flops["f32"] / 1e9 << ", bf16 "
               << peaks.flops["bf16"] / 1e9 << ", int8 " << peaks.flops["int8"] / 1e9 << " GFLOP/s, read " << peaks.read / 1e9 << " GB/s\n\n";
   std::cout << edge << "name" << separator << "precision" << separator << "threads" << separator << "seconds" << separator << "of_peak"
             << separator << "peak_rss_MB" << separator << "detail" << end;

@@ -54,8 +54,8 @@ struct RowsInOrder {
   float* operator()(Index row) const { return y + row * stride; }
 };
 
-/// Whether to write results [rows, columns] past the caches: they are too large for the second level, where their lines, which nobody has
-/// read, would only keep stores waiting, and every vector of them is aligned.
+/// Whether to write results [rows, columns] past the caches: they are too large for the second level, where a product that leaves them
+/// is slower, and every vector of them is aligned.
 inline bool too_large_for_caches(Index rows, Index columns) {
   constexpr Index large = Index{1} << 18;  // floats
   return rows * columns >= large && columns % simd::width == 0;
