@@ -1,6 +1,8 @@
 // attention against its definition in double and against PyTorch: masks, pasts, grouped queries, blocks of keys.
 #include "janusflow/ops/attention.hpp"
 
+#include "janusflow/ops/attention_inputs.hpp"
+
 #include "golden.hpp"
 #include "ops_testing.hpp"
 
@@ -89,9 +91,8 @@ Exact exact(const Case& c, const Inputs& in, bool rounds, Index rounded_keys = 0
     return y;
   };
   auto q = cast<double>(in.q);
-  const float scale = jf::detail::score_scale(c.dim);
-  if (rounds)  // queries are scaled, then rounded
-    for (double& v : q) v = jf::bfloat16(static_cast<float>(v) * scale) / double{scale};
+  if (rounds)
+    for (double& v : q) v = jf::bfloat16(static_cast<float>(v));
   const auto k = rounded(in.k), v = rounded(in.v);
   const Shape<3> shape = in.q.shape();
   Exact result{Tensor<double, 3>(shape, 0.0), Tensor<double, 3>(shape, 0.0)};
@@ -197,6 +198,77 @@ TEST_CASE_TEMPLATE("attention: a sequence alone, strided rows, any number of thr
     const Strided<float, 3> q(in.q), k(in.k), v(in.v);
     CHECK(same_bytes(jf::attention<Dot>(q.columns, k.columns, v.columns, c.heads, c.kv_heads, {c.causal, c.first_key}), together));
   }
+}
+
+TEST_CASE("attention: numbers that are rounded already give the same bytes") {
+  const auto round = [](const Tensor<float, 3>& x) {
+    std::pair rounded{Tensor<jf::bfloat16, 3>(x.shape()), Tensor<float, 3>(x.shape())};
+    for (Index i = 0; i < x.size(); ++i) rounded.second.data()[i] = rounded.first.data()[i] = jf::bfloat16(x.data()[i]);
+    return rounded;
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.queries);
+    CAPTURE(c.dim);
+    const Inputs in(c);
+    const auto q = round(in.q), k = round(without_past(in.k, c.past)), v = round(without_past(in.v, c.past));
+    // What is remembered may be of the other type.
+    const auto with_past = [&]<class Dot>(Dot, const auto& queries, const auto& keys, const auto& values) {
+      std::vector<jf::RememberedLayer> layers;
+      std::vector<jf::Past> past;
+      const TensorView<const float, 3> all_keys = in.k, all_values = in.v;
+      for (Index b = 0; b < c.batch && c.past > 0; ++b)
+        layers.push_back(remembered<Dot>(all_keys[b].slice(0, c.past), all_values[b].slice(0, c.past), c.kv_heads, c.dim));
+      for (const auto& layer : layers) past.push_back({&layer, c.past});
+      return jf::attention<BFloat16Dot>(queries, keys, values, c.heads, c.kv_heads, {c.causal, c.first_key}, past);
+    };
+    const auto expected = with_past(BFloat16Dot(), q.second, k.second, v.second);
+    CHECK(same_bytes(with_past(BFloat16Dot(), q.first, k.first, v.first), expected));
+    if (c.queries > jf::detail::few_queries) {
+      CHECK(same_bytes(with_past(Float32Dot(), q.first, k.first, v.first), expected));
+      CHECK(same_bytes(with_past(BFloat16Dot(), in.q, without_past(in.k, c.past), without_past(in.v, c.past)), expected));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("attention_inputs and rounded_linear are linear_each, rope, and a rounding", T, float, jf::bfloat16) {
+  const auto check = [](const auto& y, const Tensor<float, 3>& expected) {
+    REQUIRE(y.shape() == expected.shape());
+    Index different = 0;
+    for (Index i = 0; i < y.size(); ++i) different += static_cast<float>(y.data()[i]) != static_cast<float>(static_cast<T>(expected.data()[i]));
+    CHECK(different == 0);
+  };
+  for (const Index head_dim : {2, 6, 8, 32, 64, 96, 128})  // halves that are whole panels on some machines, and on none
+    for (const auto& [batch, length] : {std::pair<Index, Index>{1, 1}, {2, 1}, {1, 30}, {2, 17}}) {
+      CAPTURE(head_dim);
+      CAPTURE(length);
+      const Index heads = 3, kv_heads = 1, width = 20;
+      const auto x = random_tensor<float>(Shape{batch, length, width}, 1);
+      const auto matrix = [&](Index out, unsigned seed) {
+        jf::PackedMatrix<BFloat16Dot> weight(out, width);
+        const auto rows = random_tensor<float>(Shape{out, width}, seed);
+        weight.pack(rows.view());
+        return weight;
+      };
+      const auto q = matrix(heads * head_dim, 2), k = matrix(kv_heads * head_dim, 3), v = matrix(kv_heads * head_dim, 4);
+      std::vector<Index> positions;
+      for (Index i = 0; i < batch * length; ++i) positions.push_back(7 + i * 5 % 31);
+      const jf::Rotation rotation(positions, head_dim, 10000);
+      const auto inputs = [&] { return jf::attention_inputs<T>(x, q, k, v, rotation); };
+      const auto y = inputs();
+      check(y[0], jf::rope(jf::linear(x, q), rotation));
+      check(y[1], jf::rope(jf::linear(x, k), rotation));
+      check(y[2], jf::linear(x, v));
+      const auto bias = random_tensor<float>(Shape{kv_heads * head_dim}, 5);
+      check(jf::rounded_linear<T>(x, v, bias), jf::linear(x, v, bias));
+
+      positions.pop_back();
+      const jf::Rotation short_by_one(positions, head_dim, 10000), of_other_heads(std::vector<Index>(static_cast<std::size_t>(batch * length)), 10, 10000);
+      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, k, v, short_by_one); }).find("does not match " + std::to_string(batch * length - 1) + " positions") !=
+            std::string::npos);
+      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, matrix(head_dim, 3), matrix(9, 3), of_other_heads); }).find("no whole heads of 10") != std::string::npos);
+      CHECK(message_of([&] { jf::attention_inputs<T>(random_tensor<float>(Shape{batch, length, width + 1}, 1), q, k, v, rotation); })
+                .find("does not match weight") != std::string::npos);
+    }
 }
 
 TEST_CASE_TEMPLATE("attention: a past is keys that were there before, wherever it is cut", Dot, Float32Dot, BFloat16Dot) {

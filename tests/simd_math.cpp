@@ -1,6 +1,8 @@
 // Vector maths against the C library in double, over the whole range of float.
 #include "janusflow/simd/math.hpp"
 
+#include "janusflow/simd/panels.hpp"
+
 #include <doctest/doctest.h>
 
 #include <bit>
@@ -81,6 +83,50 @@ TEST_CASE("powers of two below 1 are within 2 ulp, and 0 below float's normal ra
   }
   CHECK(zeros);
   CHECK(worst <= 2.0);
+}
+
+TEST_CASE("powers of two of products") {
+  std::vector<float> x;
+  for (const float v : all_magnitudes())
+    if (v <= 0) x.push_back(v);
+  for (const float scale : {0.18033688f, 1.44269504f, 0.0127f, 3.0f}) {
+    const auto y = evaluate([&](simd::Batch v) { return simd::exp2_of_negative(v, simd::Batch(scale)); }, x);
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double exponent = static_cast<double>(x[i]) * scale, exact = std::exp2(exponent);
+      if (exponent < -126.0001) worst = std::max(worst, y[i] == 0 ? 0.0 : 2.0);
+      else if (exponent > -125.9999) worst = std::max(worst, std::abs(y[i] - exact) / (2 * ulp(exact) + 0x1p-24 * std::abs(exponent) * exact));
+    }
+    CHECK(worst <= 1);
+  }
+}
+
+TEST_CASE("stores to bfloat16 round as its constructor does") {
+  std::vector<float> x{0.0f, -0.0f, infinity, -infinity, std::bit_cast<float>(0x7fffffffu), std::bit_cast<float>(0xff800001u),
+                       std::bit_cast<float>(0x3f808000u), std::bit_cast<float>(0x3f818000u), std::bit_cast<float>(0x3f808001u),
+                       std::numeric_limits<float>::max()};
+  for (const float v : all_magnitudes())
+    if (std::abs(v) >= std::numeric_limits<float>::min()) x.push_back(v);  // AVX512-BF16 takes what is below for zero
+  Index different = 0;
+  for (const Index lanes : {simd::width, simd::width - 1, Index{1}}) {
+    std::vector<janusflow::bfloat16> y(static_cast<std::size_t>(simd::width));
+    for (std::size_t i = 0; i + y.size() <= x.size(); i += y.size()) {
+      simd::store(simd::Batch::load_unaligned(x.data() + i), y.data(), lanes);
+      for (Index j = 0; j < lanes; ++j) {
+        const janusflow::bfloat16 expected(x[i + static_cast<std::size_t>(j)]), got = y[static_cast<std::size_t>(j)];
+        different += std::isnan(static_cast<float>(expected)) ? !std::isnan(static_cast<float>(got)) : got.bits != expected.bits;
+      }
+    }
+  }
+  CHECK(different == 0);
+}
+
+TEST_CASE("turning words is a transpose") {
+  alignas(64) std::uint32_t from[256], to[256];
+  for (std::uint32_t i = 0; i < 256; ++i) from[i] = i * 2654435761u;
+  simd::turn(from, to);
+  for (int r = 0; r < 16; ++r)
+    for (int c = 0; c < 16; ++c) CHECK(to[c * 16 + r] == from[r * 16 + c]);
 }
 
 TEST_CASE("the normal distribution function") {

@@ -64,6 +64,7 @@
 #include "janusflow/nn/random_weights.hpp"
 #include "janusflow/nn/visit.hpp"
 #include "janusflow/ops/attention.hpp"
+#include "janusflow/ops/attention_inputs.hpp"
 #include "janusflow/ops/average_pool.hpp"
 #include "janusflow/ops/contrastive.hpp"
 #include "janusflow/ops/conv2d.hpp"

@@ -147,6 +147,11 @@ template <class Matrix, class T, int R, class After = Identity>
 Var<T, R> linear_for(const Var<T, R>& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
   return linear(x, weight, bias, after);
 }
+template <class Value, class T, int R>
+Var<T, R> rounded_linear(const Var<T, R>& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}) {
+  static_assert(std::is_same_v<Value, float>);  // of what is rounded there is no gradient
+  return linear(x, weight, bias);
+}
 /// The same on numbers that are given, such as a time's sinusoids.
 template <TensorLike X, class T, class After = Identity>
 auto linear(const X& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "janusflow/autodiff/tape.hpp"
+#include "janusflow/ops/attention_inputs.hpp"
 #include "janusflow/ops/embedding.hpp"
 #include "janusflow/ops/modulate.hpp"
 #include "janusflow/ops/pixel_shuffle.hpp"
@@ -38,6 +39,13 @@ Var<T, 3> rope(const Var<T, 3>& x, const Rotation& rotation) {
   return detail::result_of(
       "rope", rope(detail::copied(x.value()), rotation),
       [x, rotation](Tensor<T, 3> dy) { x.accumulate(rope_backward(rotation, std::move(dy))); }, x);
+}
+
+template <class Value, class T, class Weight>
+auto attention_inputs(const Var<T, 3>& x, const Weight& q, const Weight& k, const Weight& v, const Rotation& rotation) {
+  static_assert(std::is_same_v<Value, float>);  // of what is rounded there is no gradient
+  auto [queries, keys, values] = linear_each(x, q, k, v);
+  return std::array{rope(queries, rotation), rope(keys, rotation), std::move(values)};
 }
 
 template <class T>

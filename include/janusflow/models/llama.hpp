@@ -4,7 +4,7 @@
 #include "janusflow/io/llama_config.hpp"
 #include "janusflow/nn/key_value_cache.hpp"
 #include "janusflow/nn/layers.hpp"
-#include "janusflow/ops/rope.hpp"
+#include "janusflow/ops/attention_inputs.hpp"
 
 namespace janusflow {
 
@@ -65,9 +65,8 @@ struct LlamaAttention {
   /// residual + attention(x); x, residual [B, T, C] -> [B, T, C]
   template <class Normed, class X>
   X operator()(const Normed& x, const X& residual, const LlamaPass& pass) const {
-    auto [q, k, v] = linear_each(x, q_proj.weight, k_proj.weight, v_proj.weight);  // [B, T, heads * D], [B, T, kv_heads * D] twice
-    q = rope(std::move(q), pass.rotation);
-    k = rope(std::move(k), pass.rotation);
+    using Value = typename P::Dot::Value;
+    const auto [q, k, v] = attention_inputs<Value>(x, q_proj.weight, k_proj.weight, v_proj.weight, pass.rotation);  // [B, T, heads * D], [B, T, kv_heads * D] twice
     const auto mixed = attention<typename P::Dot>(q, k, v, heads, kv_heads, pass.mask(), pass.past(layer));  // [B, T, heads * D]
     pass.keep(layer, k, v);
     return o_proj(mixed, Add{residual});

@@ -18,7 +18,7 @@ struct SiglipAttention {
   /// residual + attention(x), every patch sees every patch unless the mask says otherwise; [B, N, C]
   template <class Normed, class X>
   X operator()(const Normed& x, const X& residual, AttentionMask mask = {}) const {
-    const X all = qkv(x);  // [B, N, 3C]
+    const auto all = qkv.for_attention(x);  // [B, N, 3C]
     const Index width = residual.shape()[2];
     const auto part = [&](Index i) { return columns(all, i * width, (i + 1) * width); };
     return proj(attention<typename P::Dot>(part(0), part(1), part(2), heads, heads, mask), Add{residual});

@@ -27,8 +27,9 @@ class KeyValueCache {
     return {&l, count};
   }
 
-  /// Appends keys and values [T, features] to a layer.
-  void append(Index layer, TensorView<const float, 2> keys, TensorView<const float, 2> values) {
+  /// Appends keys and values [T, features], float or bfloat16, to a layer.
+  template <class N>
+  void append(Index layer, TensorView<const N, 2> keys, TensorView<const N, 2> values) {
     require(keys.shape == values.shape && keys.shape[1] == features_, "key-value cache: keys ", keys.shape, " and values ",
             values.shape, " must be [T, ", features_, "]");
     std::visit([&](auto& l) { l.keys.append(keys), l.values.append(values); }, layers_[static_cast<std::size_t>(layer)]);

@@ -45,6 +45,11 @@ struct Linear {
   auto for_linear(const X& x, After after = {}) const {
     return linear_for<typename P::Matrix>(x, weight, bias, after);
   }
+  /// The same for attention to read, as it rounds.
+  template <class X>
+  auto for_attention(const X& x) const {
+    return rounded_linear<typename P::Dot::Value>(x, weight, bias);
+  }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {

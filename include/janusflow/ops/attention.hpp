@@ -30,7 +30,7 @@ struct AttentionMask {
 
 namespace detail {
 
-/// What queries are multiplied by, so that a score's softmax is one of powers of two: log2(e) / sqrt(dim).
+/// What scores are multiplied by, so that their softmax is one of powers of two: log2(e) / sqrt(dim).
 inline float score_scale(Index dim) { return 1.44269504f / std::sqrt(static_cast<float>(dim)); }
 
 /// Keys of one block; a multiple of the tile's columns for every width.
@@ -38,29 +38,38 @@ inline constexpr Index key_block = 256;
 /// Up to so many queries, packing keys and values costs more than it saves.
 inline constexpr Index few_queries = 4;
 
-/// A head's rows, what is remembered of them in floats: for who reads them as one.
-struct WidenedRows {
-  Tensor<float, 2> past;
-  TensorView<const float, 2> rows;
-  Index column;
+/// A head's rows as one: those that are remembered, copied where they are of another type than the new ones, then these.
+template <class T, class N>
+class JoinedRows {
+ public:
+  JoinedRows(const HeadRows<T>* remembered, Index length, TensorView<const N, 2> rows, Index head, Index dim)
+      : remembered_(remembered), length_(length), rows_(rows), head_(head), dim_(dim) {
+    if constexpr (!std::is_same_v<T, N>) {
+      copied_ = Tensor<N, 2>(Shape{length, dim});
+      for (Index s = 0; s < length; ++s)
+        std::transform(remembered->row(head, s), remembered->row(head, s) + dim, copied_.data() + s * dim, [](float x) { return N(x); });
+    }
+  }
+  const N* operator()(Index s) const {
+    if (s >= length_) return rows_.row(s - length_) + head_ * dim_;
+    if constexpr (std::is_same_v<T, N>) return remembered_->row(head_, s);
+    else return copied_.data() + s * dim_;
+  }
 
-  template <class T>
-  WidenedRows(const HeadRows<T>* remembered, Index length, TensorView<const float, 2> rows, Index head, Index dim)
-      : past(Shape{length, dim}), rows(rows), column(head * dim) {
-    for (Index s = 0; s < length; ++s) std::copy_n(remembered->row(head, s), dim, past.data() + s * dim);
-  }
-  const float* operator()(Index s) const {
-    const Index length = past.shape()[0];
-    return s < length ? &past(s, 0) : rows.row(s - length) + column;
-  }
+ private:
+  const HeadRows<T>* remembered_;
+  Index length_;
+  TensorView<const N, 2> rows_;
+  Index head_, dim_;
+  Tensor<N, 2> copied_;
 };
 
-/// One head's keys and values by position: what is remembered, of T, then the new ones.
-template <class T>
+/// One head's keys and values by position: what is remembered, of T, then the new ones, of N.
+template <class T, class N>
 struct HeadKeys {
   const KeysAndValues<T>* past;
   Index past_length;
-  TensorView<const float, 2> keys, values;
+  TensorView<const N, 2> keys, values;
   Index head, dim;
 
   Index length() const { return past_length + keys.shape[0]; }
@@ -75,26 +84,26 @@ struct HeadKeys {
     for_rows(past ? &past->values : nullptr, values, first, last, f);
   }
 
-  auto widened_keys() const { return WidenedRows(past ? &past->keys : nullptr, past_length, keys, head, dim); }
-  auto widened_values() const { return WidenedRows(past ? &past->values : nullptr, past_length, values, head, dim); }
+  auto joined_keys() const { return JoinedRows(past ? &past->keys : nullptr, past_length, keys, head, dim); }
+  auto joined_values() const { return JoinedRows(past ? &past->values : nullptr, past_length, values, head, dim); }
 
  private:
   template <class F>
-  void for_rows(const HeadRows<T>* remembered, TensorView<const float, 2> rows, Index first, Index last, F& f) const {
+  void for_rows(const HeadRows<T>* remembered, TensorView<const N, 2> rows, Index first, Index last, F& f) const {
     if (first < past_length) f(first, std::min(last, past_length), [&](Index s) { return remembered->row(head, s); });
     if (last > past_length) f(std::max(first, past_length), last, [&](Index s) { return rows.row(s - past_length) + head * dim; });
   }
 };
 
-/// Running softmax of up to tile_rows queries: maximum and sum of exponentials so far.
+/// Running softmax of up to tile_rows queries, of powers of two of their scores times a scale: maximum and sum of powers so far.
 class OnlineSoftmax {
  public:
-  OnlineSoftmax() {
+  explicit OnlineSoftmax(float scale) : scale_(scale) {
     std::fill_n(maximum_, lanes, -std::numeric_limits<float>::infinity());
     std::fill_n(sum_, lanes, 0.0f);
   }
 
-  /// Takes the scores of a block (times log2(e)), tiles of the product [pieces][rows][tile_columns], and gives their exponentials to
+  /// Takes the scores of a block, tiles of the product [pieces][rows][tile_columns], and gives their powers to
   /// put(row, piece, first vector, second vector). What was accumulated before must shrink by shrink(row) then; returns whether it
   /// must at all. The rows go side by side through each part, so that none waits for its own sums.
   template <class Put>
@@ -116,20 +125,21 @@ class OnlineSoftmax {
       const simd::Batch before = simd::Batch::load_aligned(maximum_ + r), now = simd::Batch::load_aligned(greatest + r);
       // Who has nothing to see yet must not subtract infinity from itself.
       const simd::Batch from = xsimd::select(now == simd::Batch(-std::numeric_limits<float>::infinity()), simd::Batch(0.0f), now);
-      const simd::Batch factor = simd::exp2_of_negative(before - from);
+      const simd::Batch factor = simd::exp2_of_negative(before - from, scale_);
       from.store_aligned(level + r);
       now.store_aligned(maximum_ + r);
       factor.store_aligned(shrink_ + r);
       (simd::Batch::load_aligned(sum_ + r) * factor).store_aligned(sum_ + r);
       shrinks = shrinks || xsimd::any(before != now);
     }
+    const simd::Batch scale = scale_;  // not to be read again after every store
     for (Index r = 0; r < rows; ++r) {
       const float* score = scores + r * simd::tile_columns;
       simd::Batch first(0.0f), second = first;
       const simd::Batch from(level[r]);
       for (Index i = 0; i < pieces; ++i, score += stride) {
-        const simd::Batch a = simd::exp2_of_negative(simd::Batch::load_aligned(score) - from);
-        const simd::Batch b = simd::exp2_of_negative(simd::Batch::load_aligned(score + simd::width) - from);
+        const simd::Batch a = simd::exp2_of_negative(simd::Batch::load_aligned(score) - from, scale);
+        const simd::Batch b = simd::exp2_of_negative(simd::Batch::load_aligned(score + simd::width) - from, scale);
         first += a, second += b;
         put(r, i, a, b);
       }
@@ -144,6 +154,7 @@ class OnlineSoftmax {
 
  private:
   static constexpr Index lanes = (simd::tile_rows + simd::width - 1) / simd::width * simd::width;  // whole vectors of rows
+  simd::Batch scale_;
   alignas(64) float maximum_[lanes], sum_[lanes], shrink_[lanes];
 };
 
@@ -152,14 +163,12 @@ class OnlineSoftmax {
 template <class Dot>
 struct AttentionScratch {
   Index columns;  // of the values, whole tiles
-  Tensor<float, 1> query;                     // [D], scaled
   Tensor<typename Dot::InputWord, 1> words;   // the packed queries
   Tensor<typename Dot::InputWord, 1> weights;  // the packed softmax weights of a block
   Tensor<float, 1> scores, sums;
 
   explicit AttentionScratch(Index dim)
       : columns((dim + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns),
-        query(Shape{dim}),
         words(Shape{input_row_words<Dot>(dim) * simd::tile_rows}),
         weights(Shape{input_row_words<Dot>(key_block) * simd::tile_rows}),
         scores(Shape{key_block * simd::tile_rows}),
@@ -189,17 +198,12 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   constexpr Index piece = simd::tile_columns;
   const Index dim = keys.in_features(), total = keys.out_features(), columns = scratch.columns;
   const Index limit = causal ? std::min(total, past + begin + rows) : total;  // keys the last query sees
-  const float scale = score_scale(dim);
   float *scores = scratch.scores.data(), *sums = scratch.sums.data();
   std::fill_n(sums, rows * columns, 0.0f);
-  for (Index r = 0; r < rows; ++r) {
-    const float* from = query(begin + r);
-    for (Index d = 0; d < dim; ++d) scratch.query.data()[d] = from[d] * scale;
-    pack_input_row<Dot>(scratch.query.data(), dim, scratch.words.data(), r, rows);
-  }
+  for (Index r = 0; r < rows; ++r) pack_input_row<Dot>(query(begin + r), dim, scratch.words.data(), r, rows);
 
   const auto product = simd::gemm_tile_for<Dot>(rows);
-  OnlineSoftmax softmax;
+  OnlineSoftmax softmax(score_scale(dim));
   for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
     const Index pieces = (std::min(limit, block + key_block) - block + piece - 1) / piece;
     for (Index i = 0; i < pieces; ++i) {
@@ -246,9 +250,9 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
 /// How many rows ahead of their use the remembered ones are asked for: a head's own are too few in a row for the prefetchers.
 inline constexpr Index rows_ahead = 16;
 
-/// scores[s - begin] = scale query . row(s) for s in [begin, end), a few at a time, so that their sums do not wait for each other.
-template <class Row>
-void score_rows(const float* query, Index dim, float scale, Index begin, Index end, Row&& row, float* scores) {
+/// scores[s - begin] = query . row(s) for s in [begin, end), a few at a time, so that their sums do not wait for each other.
+template <class N, class Row>
+void score_rows(const N* query, Index dim, Index begin, Index end, Row&& row, float* scores) {
   constexpr Index few = 8;
   for (Index s = begin; s < end; s += few) {
     const Index count = std::min(few, end - s);
@@ -260,13 +264,13 @@ void score_rows(const float* query, Index dim, float scale, Index begin, Index e
     for (auto& sum : sums) sum = simd::Batch(0.0f);
     Index d = 0;
     for (; d + simd::width <= dim; d += simd::width) {
-      const simd::Batch q = simd::Batch::load_unaligned(query + d);
+      const simd::Batch q = simd::load(query + d, simd::width);
 #pragma GCC unroll 8
       for (Index i = 0; i < few; ++i) sums[i] = simd::multiply_add(q, simd::load(rows[i] + d, simd::width), sums[i]);
     }
     if (d < dim)
       for (Index i = 0; i < few; ++i) sums[i] = simd::multiply_add(simd::load(query + d, dim - d), simd::load(rows[i] + d, dim - d), sums[i]);
-    for (Index i = 0; i < count; ++i) scores[s - begin + i] = scale * simd::sum_of_lanes(sums[i]);
+    for (Index i = 0; i < count; ++i) scores[s - begin + i] = simd::sum_of_lanes(sums[i]);
   }
 }
 
@@ -294,17 +298,16 @@ void add_weighted_rows(const float* weights, Index dim, Index begin, Index end, 
 }
 
 /// Attention of one query over keys [first_key, limit) as they lie, in float32.
-template <class T>
-void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Index limit, float* out) {
+template <class T, class N>
+void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Index limit, float* out) {
   const Index dim = all.dim;
-  const float scale = score_scale(dim);
   alignas(64) float scores[key_block];
-  OnlineSoftmax softmax;
+  OnlineSoftmax softmax(score_scale(dim));
   std::fill_n(out, dim, 0.0f);
   for (Index block = first_key; block < limit; block += key_block) {
     const Index end = std::min(limit, block + key_block), pieces = (end - block + simd::tile_columns - 1) / simd::tile_columns;
     std::fill(scores + (end - block), scores + pieces * simd::tile_columns, -std::numeric_limits<float>::infinity());
-    all.for_keys(block, end, [&](Index first, Index last, auto&& row) { score_rows(query, dim, scale, first, last, row, scores + (first - block)); });
+    all.for_keys(block, end, [&](Index first, Index last, auto&& row) { score_rows(query, dim, first, last, row, scores + (first - block)); });
     const bool shrinks = softmax.absorb(1, scores, pieces, [&](Index, Index i, simd::Batch first, simd::Batch second) {
       first.store_aligned(scores + i * simd::tile_columns);
       second.store_aligned(scores + i * simd::tile_columns + simd::width);
@@ -321,7 +324,7 @@ void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Ind
 
 /// softmax(q kT / sqrt(head_dim) + mask) v, head by head.
 ///
-/// q [B, T, heads * head_dim], k and v [B, T', kv_heads * head_dim] (rows may be strided); with fewer key-value heads than heads,
+/// q [B, T, heads * head_dim], k and v [B, T', kv_heads * head_dim] (rows may be strided), in float or already in Dot's type; with fewer key-value heads than heads,
 /// consecutive query heads share one (grouped-query attention). `past` holds nothing, or for each sequence what precedes its new
 /// keys, in float or rounded to bfloat16. With `causal` T' must be T. Returns [B, T, heads * head_dim]. A query that sees no key yields zeros.
 ///
@@ -336,7 +339,9 @@ void attend_row(const float* query, const HeadKeys<T>& all, Index first_key, Ind
 template <class Dot, TensorLike Q, TensorLike K, TensorLike V>
 Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Index kv_heads, AttentionMask mask = {},
                            std::span<const Past> past = {}) {
-  const TensorView<const float, 3> queries = q.view(), keys = k.view(), values = v.view();
+  using N = typename Q::value_type;
+  static_assert(std::is_same_v<N, float> || std::is_same_v<N, typename Dot::Value>);
+  const TensorView<const N, 3> queries = q.view(), keys = k.view(), values = v.view();
   const Index batch = queries.shape[0], length = queries.shape[1];
   require(heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0 && queries.shape[2] % heads == 0 && keys.shape == values.shape &&
               keys.shape[0] == batch && keys.shape[2] == queries.shape[2] / heads * kv_heads &&
@@ -355,12 +360,12 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
   // Calls f with one head's keys and values.
   const auto with_head = [&](Index b, Index head, auto&& f) {
     const Past before = past_of(b);
-    if (before.length == 0) return f(detail::HeadKeys<float>{nullptr, 0, keys[b], values[b], head, dim});
+    if (before.length == 0) return f(detail::HeadKeys<N, N>{nullptr, 0, keys[b], values[b], head, dim});
     std::visit(
         [&]<class T>(const KeysAndValues<T>& layer) {
           require(layer.keys.heads() == kv_heads && layer.keys.dim() == dim, "attention: a past of ", layer.keys.heads(),
                   " heads of ", layer.keys.dim(), " does not match k ", keys.shape, " (", kv_heads, " heads)");
-          f(detail::HeadKeys<T>{&layer, before.length, keys[b], values[b], head, dim});
+          f(detail::HeadKeys<T, N>{&layer, before.length, keys[b], values[b], head, dim});
         },
         *before.layer);
   };
@@ -383,8 +388,8 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     with_head(piece / kv_heads, piece % kv_heads, [&](const auto& all) {
       auto& packed_key = packed_keys[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(all.length(), dim);
       auto& packed_value = packed_values[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(dim, all.length());
-      packed_key.pack_rows(all.widened_keys());
-      packed_value.pack_columns(all.widened_values());
+      packed_key.pack_rows(all.joined_keys());
+      packed_value.pack_columns(all.joined_values());
     });
   });
   constexpr Index chunk = 4 * simd::tile_rows;

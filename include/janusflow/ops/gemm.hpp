@@ -12,15 +12,18 @@ namespace janusflow {
 
 /// Which two panels of a matrix make a pair.
 struct PairOrder {
-  Index step = 2, apart = 1;  // neighbours
+  Index apart = 1;  // the first so many panels each with the one so many further, then the next ones likewise; 1: neighbours
 
   /// The order for a product of so many rows. One row waits for the weights to come from memory: there each half of the matrix is read
   /// from its beginning to its end, where panels are whole cache lines, for the prefetchers lose time whenever a pair begins elsewhere.
   static PairOrder of(Index rows, Index panels) {
-    if (rows == 1 && simd::width == simd::panel_columns) return {1, (panels + 1) / 2};
+    if (rows == 1 && simd::width == simd::panel_columns) return {(panels + 1) / 2};
     return {};
   }
-  Index panel(Index pair, Index which) const { return pair * step + which * apart; }
+  Index panel(Index pair, Index which) const {
+    if (apart == 1) return 2 * pair + which;  // without a division
+    return pair / apart * 2 * apart + pair % apart + which * apart;
+  }
 };
 
 /// Two weight panels of one matrix at a time, as a tile wants them.
@@ -96,12 +99,13 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
   for (Index pair = first; pair < last; ++pair)
     for (Index piece = 0; piece < pieces; ++piece) {
       const Index k = piece * depth, count = piece + 1 < pieces ? depth : words - k;
+      const auto *first_panel = pairs.first(pair, k), *second_panel = pairs.second(pair, k);
       for (Index row = begin; row < end; row += simd::tile_rows) {
         const Index rows = std::min<Index>(simd::tile_rows, end - row);
         float* tile = pieces == 1 ? tiles : tiles + (row - begin) * simd::tile_columns;
         if constexpr (requires { epilogue.ask_ahead(row, rows, pair); })
           if (piece + 1 == pieces) epilogue.ask_ahead(row, rows, pair);
-        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, pairs.first(pair, k), pairs.second(pair, k), tile,
+        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, first_panel, second_panel, tile,
                                        piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
         if (piece + 1 == pieces) epilogue(row, rows, pair, static_cast<const float*>(tile));
       }

@@ -47,11 +47,12 @@ void require_fits(const Add<X>& after, Index rows, Index columns) {
 }
 
 /// Where a product's row begins: rows one after another.
+template <class T>
 struct RowsInOrder {
-  float* y;
+  T* y;
   Index stride;
 
-  float* operator()(Index row) const { return y + row * stride; }
+  T* operator()(Index row) const { return y + row * stride; }
 };
 
 /// Whether to write results [rows, columns] past the caches: they are too large for the second level, where a product that leaves them
@@ -61,8 +62,16 @@ inline bool too_large_for_caches(Index rows, Index columns) {
   return rows * columns >= large && columns % simd::width == 0;
 }
 
-/// Epilogue that writes after(tile + bias) to the product's rows, which place(row) finds.
-template <class After, class Place = RowsInOrder>
+/// Writes the first `count` lanes of a result, past the caches if that is asked for and they are a whole cache line.
+template <class T>
+void put(simd::Batch result, T* to, Index count, bool stream) {
+  if constexpr (std::is_same_v<T, float>)
+    if (stream) return simd::stream(result, to);
+  simd::store(result, to, count);
+}
+
+/// Epilogue that writes after(tile + bias) to the product's rows, which place(row) finds; they are of float, or rounded to bfloat16.
+template <class After, class Place = RowsInOrder<float>>
 struct StoreTile {
   Place place;
   Index columns;
@@ -93,8 +102,7 @@ struct StoreTile {
       }
       for (Index r = 0; r < rows; ++r) {
         const auto result = simd::Batch::load_aligned(results + r * simd::width);
-        if (stream) simd::stream(result, place(row + r) + column);
-        else simd::store(result, place(row + r) + column, count);
+        put(result, place(row + r) + column, count, stream);
       }
     }
   }
@@ -161,6 +169,18 @@ void require_columns(const X& x, const PackedMatrix<Dot>& weight) {
           Shape{weight.out_features(), weight.in_features()});
 }
 
+/// linear into a tensor of T.
+template <class T, class X, class Dot, class After>
+Tensor<T, X::rank> linear_as(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias, const After& after) {
+  require_columns(x, weight);
+  const Index columns = weight.out_features();
+  Tensor<T, X::rank> y(input_shape(x).with_last(columns));
+  linear_through(packed_input<Dot>(x), weight, bias, after, [&](const float* shift, PairOrder order) {
+    return StoreTile<After, RowsInOrder<T>>{{y.data(), columns}, columns, shift, after, too_large_for_caches(y.shape().rows(), columns), order};
+  });
+  return y;
+}
+
 }  // namespace detail
 
 /// y [..., out] = after(x [..., in] . weightT [out, in] + bias [out]); an empty bias is none. x is a tensor or packed rows. Products and
@@ -170,13 +190,7 @@ void require_columns(const X& x, const PackedMatrix<Dot>& weight) {
 template <ProductInput X, class Dot, class After = Identity>
 Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {},
                               After after = {}) {
-  detail::require_columns(x, weight);
-  const Index columns = weight.out_features();
-  Tensor<float, X::rank> y(detail::input_shape(x).with_last(columns));
-  detail::linear_through(detail::packed_input<Dot>(x), weight, bias, after, [&](const float* shift, PairOrder order) {
-    return detail::StoreTile<After>{{y.data(), columns}, columns, shift, after, detail::too_large_for_caches(y.shape().rows(), columns), order};
-  });
-  return y;
+  return detail::linear_as<float>(x, weight, bias, after);
 }
 
 /// linear for products with matrices of type Matrix to read: the same numbers, packed where they are of the same policy and whole rows
@@ -194,6 +208,12 @@ auto linear_for(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float,
     });
     return y;
   }
+}
+
+/// linear, rounded to T: float or bfloat16. For attention, whose products would round it in any case.
+template <class T, ProductInput X, class Dot>
+Tensor<T, X::rank> rounded_linear(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {}) {
+  return detail::linear_as<T>(x, weight, bias, Identity());
 }
 
 /// Several products of one input as one: {x . w0T, x . w1T, ...}. No biases. The same bytes as linear's.
@@ -252,9 +272,7 @@ Tensor<float, X::rank> swiglu(const X& x, const PackedMatrix<Dot>& gate, const P
             [&](Index row, Index rows, Index panel, const float* tile) {
               const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
               for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) {
-                float* to = y.data() + (row + r) * columns + column;
-                if (stream) simd::stream(detail::gated(tile), to);
-                else simd::store(detail::gated(tile), to, count);
+                detail::put(detail::gated(tile), y.data() + (row + r) * columns + column, count, stream);
               }
             });
   return y;

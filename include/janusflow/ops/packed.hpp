@@ -71,24 +71,31 @@ class PackedMatrix {
           Dot::pack_weights(values.data(), in_, block + j, simd::panel_columns);
         }
       } else {
-        for (Index n = first + rows_ahead; n < std::min(out_, first + rows_ahead + simd::panel_columns); ++n)
-          simd::prefetch(row(n), std::min(in_, foreseen));
-        if constexpr (std::is_same_v<Word, typename Dot::InputWord> && std::is_same_v<std::remove_cvref_t<decltype(*row(0))>, float>) {
+        // Of a row further on the same part is asked for, since rows may lie anywhere.
+        const auto ask_ahead = [&](Index n, Index k, Index count) __attribute__((always_inline)) {
+          if (n + rows_ahead < out_) simd::prefetch(row(n + rows_ahead) + k, count);
+        };
+        if constexpr (std::is_same_v<Word, typename Dot::InputWord> && requires(Word* words) { Dot::input_words(row(0), in_, words); }) {
           // An input's words are a weight's: rounded row by row, then turned.
           constexpr Index chunk = simd::panel_chunk;
+          alignas(64) Word rounded[simd::panel_columns * chunk] = {}, turned[simd::panel_columns * chunk];
           for (Index begin = 0; begin < words(); begin += chunk) {
-            alignas(64) Word rounded[simd::panel_columns * chunk];
             const Index k = begin * Dot::depth, count = std::min(chunk * Dot::depth, in_ - k);
-            for (Index j = 0; j < columns; ++j) Dot::input_words(row(first + j) + k, count, rounded + j * chunk);
-            Word* to = block + begin * simd::panel_columns;
-            for (Index w = 0; w < std::min(chunk, words() - begin); ++w, to += simd::panel_columns)
-              for (Index j = 0; j < columns; ++j) to[j] = rounded[j * chunk + w];
+            for (Index j = 0; j < columns; ++j) {
+              ask_ahead(first + j, k, count);
+              Dot::input_words(row(first + j) + k, count, rounded + j * chunk);
+            }
+            const bool whole = begin + chunk <= words();
+            Word* const to = block + begin * simd::panel_columns;
+            simd::turn(rounded, whole ? to : turned);
+            if (!whole) std::copy_n(turned, (words() - begin) * simd::panel_columns, to);
           }
         } else {
           // 64 words at a time keep the rows and the written lines in the first-level cache.
           for (Index begin = 0; begin < words(); begin += 64) {
             const Index end = std::min(words(), begin + 64), whole = std::min(end, in_ / Dot::depth);
             for (Index j = 0; j < columns; ++j) {
+              ask_ahead(first + j, begin * Dot::depth, std::min(end * Dot::depth, in_) - begin * Dot::depth);
               Word* to = block + begin * simd::panel_columns + j;
               const auto* from = row(first + j) + begin * Dot::depth;
               Index w = begin;
@@ -101,18 +108,20 @@ class PackedMatrix {
     });
   }
 
-  /// Fills from column(k), k in [0, in): a pointer to the `out` weights that multiply input k, as the transpose [in, out] has them.
+  /// Fills from column(k), k in [0, in): a pointer to the `out` weights that multiply input k, float or bfloat16, as the transpose
+  /// [in, out] has them.
   template <class Column>
     requires(!Dot::quantised)
   void pack_columns(Column&& column) {
-    constexpr Index together = 4;  // blocks, so that a column is read by whole runs of lines
+    using T = std::remove_cvref_t<decltype(*column(0))>;
+    constexpr Index together = 8;  // blocks, so that a column is read by whole runs of lines
     Word* const storage = allocate();
     parallel_for((blocks() + together - 1) / together, [&](Index piece) {
       const Index begin = piece * together, end = std::min(blocks(), begin + together), first = begin * simd::panel_columns;
       const Index part = std::min(out_, end * simd::panel_columns) - first;
       for (Index k = 0; k < in_; k += Dot::depth) {
         const Index count = std::min<Index>(Dot::depth, in_ - k);
-        const float* from[Dot::depth];
+        const T* from[Dot::depth];
         for (Index d = 0; d < count; ++d) from[d] = column(k + d) + first;
         for (Index ahead = k + rows_ahead; ahead < std::min(in_, k + rows_ahead + Dot::depth); ++ahead) simd::prefetch(column(ahead) + first, part);
         for (Index b = begin; b < end; ++b) {
@@ -122,7 +131,7 @@ class PackedMatrix {
             Dot::weight_words_of(from, to);
           } else {
             for (Index j = 0; j < simd::panel_columns; ++j, ++to) {
-              float values[Dot::depth] = {};
+              T values[Dot::depth] = {};
               if (j < columns)
                 for (Index d = 0; d < count; ++d) values[d] = from[d][j];
               *to = Dot::weight_word(values, count);
@@ -135,8 +144,8 @@ class PackedMatrix {
   }
 
  private:
-  /// How many rows ahead the beginnings of the rows to pack are asked for, since they may lie anywhere; further on the prefetchers foresee them.
-  static constexpr Index rows_ahead = 32, foreseen = 128;
+  /// How many rows ahead of those in work memory is asked for.
+  static constexpr Index rows_ahead = simd::panel_columns;
 
   /// Memory of one's own, for all words.
   Word* allocate() {
@@ -160,9 +169,9 @@ constexpr Index input_row_words(Index k) {
   else return (k + simd::panel_chunk * Dot::depth - 1) / (simd::panel_chunk * Dot::depth) * simd::panel_chunk;
 }
 
-/// Rounds k floats into row r of an input panel of `rows` rows.
-template <class Dot>
-void pack_input_row(const float* from, Index k, typename Dot::InputWord* panel, Index r, Index rows) {
+/// Rounds k numbers, float or of Dot's own type, into row r of an input panel of `rows` rows.
+template <class Dot, class T>
+void pack_input_row(const T* from, Index k, typename Dot::InputWord* panel, Index r, Index rows) {
   constexpr Index values = simd::panel_chunk * Dot::depth;
   const Index stride = rows * simd::panel_chunk;
   auto* to = panel + r * simd::panel_chunk;

@@ -24,16 +24,18 @@ class HeadRows {
   /// A head's D numbers at position s.
   const T* row(Index head, Index s) const { return pages_[static_cast<std::size_t>(s / positions)].data() + place(head, s); }
 
-  /// Appends rows [T, heads * D].
-  void append(TensorView<const float, 2> rows) {
+  /// Appends rows [T, heads * D] of float or bfloat16.
+  template <class N>
+  void append(TensorView<const N, 2> rows) {
     const Index begin = length_, end = begin + rows.shape[0];
     while (std::ssize(pages_) * positions < end) pages_.emplace_back(Shape{heads_, positions, dim_});
     parallel_chunks(end - begin, positions, [&](Index first, Index last) {
       for (Index i = first; i < last; ++i)
         for (Index h = 0; h < heads_; ++h) {
-          const float* from = rows.row(i) + h * dim_;
+          const N* from = rows.row(i) + h * dim_;
           T* to = pages_[static_cast<std::size_t>((begin + i) / positions)].data() + place(h, begin + i);
-          std::transform(from, from + dim_, to, [](float x) { return static_cast<T>(x); });
+          if constexpr (std::is_same_v<N, T>) std::copy_n(from, dim_, to);
+          else std::transform(from, from + dim_, to, [](float x) { return static_cast<T>(x); });
         }
     });
     length_ = end;

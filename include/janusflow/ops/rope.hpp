@@ -67,6 +67,11 @@ void rope(TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse 
 
 namespace detail {
 
+/// Both halves of a pair, rotated by an angle of this cosine and sine.
+inline std::pair<simd::Batch, simd::Batch> rotated(simd::Batch left, simd::Batch right, simd::Batch c, simd::Batch s) {
+  return {simd::multiply_add(left, c, -(right * s)), simd::multiply_add(right, c, left * s)};
+}
+
 template <class T>
 void rotate(const char* op, TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse) {
   require(
@@ -85,9 +90,9 @@ void rotate(const char* op, TensorView<T, 2> x, const RopeTable& table, Index fi
           for (Index i = 0; i < half; i += simd::width) {
             const Index lanes = std::min(simd::width, half - i);
             const auto c = simd::load(cos + i, lanes), s = simd::load(sin + i, lanes) * direction;
-            const auto left = simd::load(head + i, lanes), right = simd::load(head + half + i, lanes);
-            simd::store(simd::multiply_add(left, c, -(right * s)), head + i, lanes);
-            simd::store(simd::multiply_add(right, c, left * s), head + half + i, lanes);
+            const auto [left, right] = rotated(simd::load(head + i, lanes), simd::load(head + half + i, lanes), c, s);
+            simd::store(left, head + i, lanes);
+            simd::store(right, head + half + i, lanes);
           }
       }
     });
@@ -132,11 +137,17 @@ struct Rotation {
 
 namespace detail {
 
+/// Throws unless every row of x has its position, and the row is whole heads.
+template <int R>
+void require_rotation(const char* op, Shape<R> x, const Rotation& rotation) {
+  require(std::ssize(*rotation.positions) == x.rows(), op, ": x ", x, " does not match ", rotation.positions->size(), " positions");
+  require(x.last() % rotation.table->head_dim() == 0, op, ": x ", x, " is no whole heads of ", rotation.table->head_dim());
+}
+
 /// Rotates x [tokens, heads * head_dim] in place, forwards or backwards.
 template <class T>
 void rotate(const char* op, TensorView<T, 2> x, const Rotation& rotation, bool inverse) {
-  require(std::ssize(*rotation.positions) == x.rows(), op, ": x ", x.shape, " does not match ", rotation.positions->size(),
-          " positions");
+  require_rotation(op, x.shape, rotation);
   for_rows(x.rows(), x.shape[1], [&](Index begin, Index end) {
     for (Index r = begin; r < end; ++r)
       rotate(op, x.slice(r, r + 1), *rotation.table, (*rotation.positions)[static_cast<std::size_t>(r)], inverse);

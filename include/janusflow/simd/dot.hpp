@@ -23,7 +23,7 @@ namespace janusflow::simd {
 //   InputWord         what one row of a packed input panel holds for them
 //   weight_word       rounds `depth` values (fewer at the end of K: the rest is zero) into a word
 //   weight_words_of   the words of panel_columns columns, from `depth` rows of K (not where quantised)
-//   input_words       rounds a row of floats into words, the last one filled with zeros
+//   input_words       rounds a row of floats, or of what is rounded already, into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += *input.row(r) . weight_j  for Rows rows and two weight vectors, a word deep or two
 // and an order of its sums (RowSums or BlockSums), which says how many words a step takes; where whole tiles can be multiplied
 // at once, also Tiles, the instructions for that (amx_tiles.hpp).
@@ -86,6 +86,9 @@ struct BFloat16Dot : BFloat16Sums {
   static void weight_words_of(const float* const (&rows)[2], std::uint32_t* words) {
     for (Index j = 0; j < panel_columns; ++j) words[j] = pair(bfloat16(rows[0][j]), bfloat16(rows[1][j]));
   }
+  static void weight_words_of(const bfloat16* const (&rows)[2], std::uint32_t* words) {
+    for (Index j = 0; j < panel_columns; ++j) words[j] = pair(rows[0][j], rows[1][j]);
+  }
 
 #if defined(JANUSFLOW_AMX)
   using Tiles = BFloat16Tiles;
@@ -105,6 +108,13 @@ struct BFloat16Dot : BFloat16Sums {
     }
 #endif
     for (; count > 0; count -= depth, values += depth) *words++ = weight_word(values, count);
+  }
+  static void input_words(const bfloat16* values, Index count, std::uint32_t* words) {
+    if (count == depth * panel_chunk) {  // of a size that the compiler knows
+      std::memcpy(words, values, sizeof(std::uint32_t) * panel_chunk);
+    } else {
+      for (; count > 0; count -= depth, values += depth) *words++ = weight_word(values, count);
+    }
   }
 
   template <int Rows, std::size_t Depth, class Input>
@@ -129,7 +139,8 @@ struct BFloat16Dot : BFloat16Sums {
   struct InputWord {
     float low, high;
   };
-  static void input_words(const float* values, Index count, InputWord* words) {
+  template <class T>
+  static void input_words(const T* values, Index count, InputWord* words) {
     for (; count > 0; count -= depth, values += depth)
       *words++ = {static_cast<float>(bfloat16(values[0])), count > 1 ? static_cast<float>(bfloat16(values[1])) : 0.0f};
   }

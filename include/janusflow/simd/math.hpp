@@ -51,15 +51,16 @@ inline Batch exp(Batch x) {
   return xsimd::select(x > Batch(88.72283f), Batch(std::numeric_limits<float>::infinity()), bounded);
 }
 
-/// 2^x within 2 ulp for -126 <= x <= 0, and 0 below; not for x above 0. For softmax, whose numbers are differences to the largest.
-inline Batch exp2_of_negative(Batch x) {
+/// 2^(scale x) for scale > 0, within 2 ulp for -126 <= scale x <= 0, and 0 below; not for x above 0. Without fused multiply-add the product
+/// is rounded, unless the scale is 1: eps32 |scale x| relative more. For softmax, whose numbers are differences to the largest.
+inline Batch exp2_of_negative(Batch x, Batch scale = Batch(1.f)) {
   const Batch magic(12582912.f + 127.f);  // rounds to an integer, as in exp, and is the exponent's bias in its low bits
-  const Batch shifted = x + magic;
-  const Batch r = x - (shifted - magic);
+  const Batch shifted = multiply_add(x, scale, magic);
+  const Batch r = multiply_add(x, scale, magic - shifted);
   // 2^r = 1 + r q(r) for |r| <= 1/2, q minimax for the relative error, 2e-9.
   const Batch q = detail::polynomial(r, 6.931472029e-1f, 2.402264791e-1f, 5.550332471e-2f, 9.618437358e-3f, 1.339887448e-3f, 1.535336202e-4f);
   const Batch value = multiply_add(q, r, Batch(1.f)) * detail::same_bits<Batch>(detail::same_bits<detail::Integers>(shifted) << 23);
-  return xsimd::select(x < Batch(-126.f), Batch(0.f), value);
+  return xsimd::select(x < Batch(-126.f) / scale, Batch(0.f), value);
 }
 
 /// The standard normal distribution function, absolute error at most 1e-7.

@@ -81,6 +81,31 @@ class StridedRows {
   Index step_;
 };
 
+/// to[j][i] = from[i][j] for panel_columns rows of as many 32-bit words: what was packed row by row, column by column.
+template <class Word>
+void turn(const Word* from, Word* to) {
+  static_assert(sizeof(Word) == 4 && panel_columns == 16 && panel_chunk == panel_columns);
+  using Row [[gnu::vector_size(64)]] = std::uint32_t;
+  Row rows[16];
+  std::memcpy(rows, from, sizeof(rows));
+  // Blocks of 1, 2, 4 and 8 beside the diagonal change places, each time in all blocks of twice the size.
+  const auto exchange = [&]<int block, int... l>(std::integral_constant<int, block>, std::integer_sequence<int, l...>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i & block) continue;
+      const Row a = rows[i], b = rows[i + block];
+      rows[i] = __builtin_shufflevector(a, b, (l & block ? 16 + l - block : l)...);
+      rows[i + block] = __builtin_shufflevector(a, b, (l & block ? 16 + l : l + block)...);
+    }
+  };
+  constexpr auto lanes = std::make_integer_sequence<int, 16>();
+  exchange(std::integral_constant<int, 1>(), lanes);
+  exchange(std::integral_constant<int, 2>(), lanes);
+  exchange(std::integral_constant<int, 4>(), lanes);
+  exchange(std::integral_constant<int, 8>(), lanes);
+  std::memcpy(to, rows, sizeof(rows));
+}
+
 /// Vectors of 32-bit words, as weights are packed in.
 using WordBatch = xsimd::batch<std::uint32_t>;
 

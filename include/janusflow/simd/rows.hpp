@@ -119,6 +119,28 @@ inline void store(Batch x, float* p, Index lanes) {
   std::copy_n(part.begin(), lanes, p);
 }
 
+/// The same rounded to bfloat16.
+inline void store(Batch x, bfloat16* p, Index lanes) {
+  if (lanes < width) {
+    alignas(64) std::array<float, width> part;
+    x.store_aligned(part.data());
+    std::transform(part.begin(), part.begin() + lanes, p, [](float value) { return bfloat16(value); });
+    return;
+  }
+#if defined(__AVX512BF16__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+#else
+  using Halves [[gnu::vector_size(sizeof(Batch) / 2)]] = std::uint16_t;
+  using Words [[gnu::vector_size(sizeof(Batch))]] = std::uint32_t;
+  Words words;
+  std::memcpy(&words, &x, sizeof(words));
+  const Words nan = (words & 0x7fffffffu) > 0x7f800000u, quiet = words | 0x400000u;  // as bfloat16's constructor
+  const Words nearest = words + 0x7fffu + ((words >> 16) & 1u);
+  const Halves halves = __builtin_convertvector(((nan & quiet) | (~nan & nearest)) >> 16, Halves);
+  std::memcpy(p, &halves, sizeof(halves));
+#endif
+}
+
 /// Writes a whole vector to p, a multiple of its size, past the caches where a vector is a cache line: for results that are larger than
 /// the caches, and would only push out what is still needed. finish_streaming() before another thread reads them.
 inline void stream(Batch x, float* p) {
