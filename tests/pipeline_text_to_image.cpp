@@ -90,7 +90,7 @@ TEST_CASE("text to image: the prompt's ids, the velocity of both rows and the gu
 TEST_CASE("text to image: pictures flow in groups of any size with the same numbers") {
   const auto files = ModelFiles::open(tiny_model().path());
   LlamaModel<Int8> language(files.config.language);
-  VelocityHead<Int8::Precise> head(files.config);
+  VelocityHead<Int8> head(files.config);
   load(language, files.checkpoint, "language_model.model.");
   load(head, files.checkpoint);
   KeyValueCache cache = language.new_cache();

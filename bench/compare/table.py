@@ -76,7 +76,7 @@ def script(name, *options):
 def pytorch(row, precision):
     """Median seconds of PyTorch's own; None where it has no such precision."""
     if row["name"] == "gemm":
-        return None if precision == "q4" else product(row["detail"], precision)
+        return None if precision == "q4" or row["detail"].endswith("from floats") else product(row["detail"], precision)
     if precision not in ("f32", "bf16") or row["detail"].startswith("in strips"):
         return None
     if row["name"] == "picture_step":

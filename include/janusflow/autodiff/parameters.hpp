@@ -70,6 +70,7 @@ struct Taped {
   template <int R>
   using Array = Parameter<T, R>;
   using Precise = Taped;
+  using AtLeast8Bits = Taped;
 };
 
 }  // namespace janusflow

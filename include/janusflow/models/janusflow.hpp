@@ -51,9 +51,9 @@ EncodedLatents(Tokens, Skip, Time) -> EncodedLatents<Tokens, Skip, Time>;
 template <class P>
 struct VelocityHead {
   ShallowUViTEncoder<P> encoder;
-  Linear<P> encoder_aligner;  // U-ViT's width -> hidden size
+  Linear<typename P::Precise> encoder_aligner;  // U-ViT's width -> hidden size
   RmsNorm<P> decoder_aligner_norm;
-  Linear<P> decoder_aligner;  // hidden size -> U-ViT's width
+  Linear<typename P::Precise> decoder_aligner;  // hidden size -> U-ViT's width
   ShallowUViTDecoder<P> decoder;
 
   explicit VelocityHead(const JanusFlowConfig& c)
@@ -102,7 +102,7 @@ struct JanusFlow {
   LlamaForCausalLM<P> language_model;
   UnderstandingEncoder<P> understanding;
   SiglipPool<P> pool;
-  VelocityHead<typename P::Precise> generation;
+  VelocityHead<P> generation;
 
   explicit JanusFlow(const JanusFlowConfig& c)
       : language_model(c.language), understanding(c), pool(c.vision_und_enc), generation(c) {}
@@ -112,7 +112,7 @@ struct JanusFlow {
     walk("language_model", self.language_model);
     UnderstandingEncoder<P>::visit(self.understanding, walk);
     walk("vision_und_enc_model.vision_tower.attn_pool", self.pool);
-    VelocityHead<typename P::Precise>::visit(self.generation, walk);
+    VelocityHead<P>::visit(self.generation, walk);
   }
 };
 

@@ -15,10 +15,10 @@ template <class P>
 struct ConvNeXtBlock {
   DepthwiseConv2d<P> depthwise;  // 7x7
   RmsNorm<P> norm;
-  Linear<P> channelwise_linear_1;  // C -> 4C
+  Linear<typename P::AtLeast8Bits> channelwise_linear_1;  // C -> 4C
   GlobalResponseNorm<P> channelwise_norm;
-  Linear<P> channelwise_linear_2;  // 4C -> C
-  Linear<P> cond_embeds_mapper;    // D -> 2C
+  Linear<typename P::AtLeast8Bits> channelwise_linear_2;  // 4C -> C
+  Linear<typename P::Precise> cond_embeds_mapper;         // D -> 2C
 
   ConvNeXtBlock(Index channels, Index hidden_size, float eps, Bias bias)
       : depthwise(channels, 7, bias),
@@ -74,7 +74,7 @@ struct ConvNeXtStage {
 template <class P>
 struct TimeEmbedding {
   Index channels;
-  Linear<P> linear_1, linear_2;
+  Linear<typename P::Precise> linear_1, linear_2;
 
   TimeEmbedding(Index channels, Index hidden_size, Bias bias)
       : channels(channels), linear_1(channels, hidden_size, bias), linear_2(hidden_size, hidden_size, bias) {}

@@ -42,6 +42,7 @@ struct Layout {
   template <int R>
   using Array = Sized<R>;
   using Precise = Layout;
+  using AtLeast8Bits = Layout;
 };
 
 }  // namespace janusflow

@@ -40,21 +40,24 @@ struct Packed {
   using Table = EmbeddingTable;
   template <int R>
   using Array = Tensor<float, R>;
-  /// The policy of parts that lose more by rounding than they would gain in time.
+  /// The policy of parts that lose more by rounding than they would gain in time, and of those that bear 8 bits, but not 4.
   using Precise = Packed<D>;
+  using AtLeast8Bits = Packed<D>;
 };
 
-/// 8-bit products (simd/int8_dot.hpp) in the transformers' linear layers, where nearly all of the time and memory goes; attention,
-/// convolutions and the parts that models mark with Precise stay in bfloat16.
+/// 8-bit products (simd/int8_dot.hpp) in the linear layers of transformers and ConvNeXt blocks, where nearly all of the time and memory
+/// goes; attention, convolutions and the parts that models mark with Precise stay in bfloat16.
 struct Int8 : BFloat16 {
   using Matrix = PackedMatrix<simd::Int8Dot>;
   using Precise = BFloat16;
+  using AtLeast8Bits = Int8;
 };
 
-/// The same with 4-bit weights (simd/int4_dot.hpp) in those layers: for answers, which wait for the weights to be read.
+/// The same with 4-bit weights (simd/int4_dot.hpp) in the transformers: for answers, which wait for the weights to be read.
 struct Int4 : BFloat16 {
   using Matrix = PackedMatrix<simd::Int4Dot>;
   using Precise = BFloat16;
+  using AtLeast8Bits = Int8;
 };
 
 }  // namespace janusflow

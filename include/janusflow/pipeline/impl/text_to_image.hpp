@@ -25,7 +25,7 @@ struct TextToImage<P>::Parts {
   AutoencoderKLConfig vae_config;
   Processor processor;
   LlamaModel<P> language;
-  VelocityHead<typename P::Precise> head;
+  VelocityHead<P> head;
   AutoencoderDecoder<typename P::Precise> decoder;
   std::shared_ptr<const Checkpoint> weights;  // of a converted model, still mapped
 
