@@ -55,13 +55,14 @@ Tensor<T, R> rounded(Tensor<float, R> x) {
 template <class T, ProductInput X, class Dot>
 std::array<Tensor<T, X::rank>, 3> attention_inputs(const X& x, const PackedMatrix<Dot>& q, const PackedMatrix<Dot>& k, const PackedMatrix<Dot>& v,
                                                    const Rotation& rotation) {
+  const Shape<X::rank> shape = detail::input_shape(x);
   const Index half = rotation.table->head_dim() / 2;
-  if (half % simd::width != 0) {  // no whole panels
+  // Where a half is no whole panels; and where one row waits for the weights, which it reads best in an order of their own.
+  if (half % simd::width != 0 || shape.rows() == 1) {
     auto [queries, keys, values] = linear_each(x, q, k, v);
     return {detail::rounded<T>(rope(std::move(queries), rotation)), detail::rounded<T>(rope(std::move(keys), rotation)),
             detail::rounded<T>(std::move(values))};
   }
-  const Shape<X::rank> shape = detail::input_shape(x);
   const PackedInput<Dot>& packed = detail::packed_input<Dot>(x);
   for (const PackedMatrix<Dot>* weight : {&q, &k, &v}) detail::require_product(packed, *weight);
   detail::require_rotation("rope", shape.with_last(q.out_features()), rotation);
