@@ -262,10 +262,10 @@ TEST_CASE_TEMPLATE("attention_inputs and rounded_linear are linear_each, rope, a
       check(jf::rounded_linear<T>(x, v, bias), jf::linear(x, v, bias));
 
       positions.pop_back();
-      const jf::Rotation short_by_one(positions, head_dim, 10000), of_other_heads(std::vector<Index>(static_cast<std::size_t>(batch * length)), 10, 10000);
-      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, k, v, short_by_one); }).find("does not match " + std::to_string(batch * length - 1) + " positions") !=
-            std::string::npos);
-      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, matrix(head_dim, 3), matrix(9, 3), of_other_heads); }).find("no whole heads of 10") != std::string::npos);
+      const jf::Rotation short_by_one(positions, head_dim, 10000), of_tens(std::vector<Index>(positions.size() + 1), 10, 10000);
+      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, k, v, short_by_one); })
+                .find("does not match " + std::to_string(positions.size()) + " positions") != std::string::npos);
+      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, k, v, of_tens); }).find("no whole heads of 10") != std::string::npos);
       CHECK(message_of([&] { jf::attention_inputs<T>(random_tensor<float>(Shape{batch, length, width + 1}, 1), q, k, v, rotation); })
                 .find("does not match weight") != std::string::npos);
     }

@@ -66,7 +66,8 @@ struct LlamaAttention {
   template <class Normed, class X>
   X operator()(const Normed& x, const X& residual, const LlamaPass& pass) const {
     using Value = typename P::Dot::Value;
-    const auto [q, k, v] = attention_inputs<Value>(x, q_proj.weight, k_proj.weight, v_proj.weight, pass.rotation);  // [B, T, heads * D], [B, T, kv_heads * D] twice
+    // [B, T, heads * D], [B, T, kv_heads * D] twice
+    const auto [q, k, v] = attention_inputs<Value>(x, q_proj.weight, k_proj.weight, v_proj.weight, pass.rotation);
     const auto mixed = attention<typename P::Dot>(q, k, v, heads, kv_heads, pass.mask(), pass.past(layer));  // [B, T, heads * D]
     pass.keep(layer, k, v);
     return o_proj(mixed, Add{residual});

@@ -324,9 +324,10 @@ void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Inde
 
 /// softmax(q kT / sqrt(head_dim) + mask) v, head by head.
 ///
-/// q [B, T, heads * head_dim], k and v [B, T', kv_heads * head_dim] (rows may be strided), in float or already in Dot's type; with fewer key-value heads than heads,
-/// consecutive query heads share one (grouped-query attention). `past` holds nothing, or for each sequence what precedes its new
-/// keys, in float or rounded to bfloat16. With `causal` T' must be T. Returns [B, T, heads * head_dim]. A query that sees no key yields zeros.
+/// q [B, T, heads * head_dim], k and v [B, T', kv_heads * head_dim] (rows may be strided), in float or already in Dot's type; with fewer
+/// key-value heads than heads, consecutive query heads share one (grouped-query attention). `past` holds nothing, or for each sequence
+/// what precedes its new keys, in float or rounded to bfloat16. With `causal` T' must be T. Returns [B, T, heads * head_dim]. A query that
+/// sees no key yields zeros.
 ///
 /// Products in Dot's precision (queries, keys, weights and values rounded to it), softmax in float32 by blocks of 256 keys with a
 /// running maximum (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135). A handful of queries
