@@ -238,7 +238,8 @@ TEST_CASE_TEMPLATE("attention_inputs and rounded_linear are linear_each, rope, a
     CHECK(different == 0);
   };
   for (const Index head_dim : {2, 6, 8, 32, 64, 96, 128})  // halves that are whole panels on some machines, and on none
-    for (const auto& [batch, length] : {std::pair<Index, Index>{1, 1}, {2, 1}, {1, 30}, {2, 17}}) {
+    for (const auto& size : {std::pair<Index, Index>{1, 1}, {2, 1}, {1, 30}, {2, 17}}) {
+      const Index batch = size.first, length = size.second;
       CAPTURE(head_dim);
       CAPTURE(length);
       const Index heads = 3, kv_heads = 1, width = 20;
