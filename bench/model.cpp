@@ -341,7 +341,7 @@ int main(int argc, char** argv) try {
   if (settings.output == "json") {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     for (const Result& r : results)
-      rows.push_back({{"name", r.name}, {"precision", r.precision}, {"threads", settings.threads}, {"seconds", r.seconds},
+      rows.push_back({{"name", r.name}, {"precision", r.precision}, {"detail", r.detail}, {"threads", settings.threads}, {"seconds", r.seconds},
                       {"of_peak", r.of_peak}, {"peak_rss_MB", r.peak_memory / 1e6}});
     const nlohmann::ordered_json report{{"machine", machine_name()},
                                         {"peak",

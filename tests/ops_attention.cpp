@@ -54,16 +54,20 @@ jf::RememberedLayer remembered(TensorView<const float, 2> keys, TensorView<const
   return layer;
 }
 
-template <class Dot>
-Tensor<float, 3> run(const Case& c, const Inputs& in) {
+/// Attention of new rows, behind the case's past as a cache keeps it for PastDot's products.
+template <class Dot, class PastDot, class X>
+Tensor<float, 3> run(const Case& c, const Inputs& in, const X& q, const X& new_keys, const X& new_values) {
   std::vector<jf::RememberedLayer> layers;
   std::vector<jf::Past> past;
   const TensorView<const float, 3> k = in.k, v = in.v;
   for (Index b = 0; b < c.batch && c.past > 0; ++b)
-    layers.push_back(remembered<Dot>(k[b].slice(0, c.past), v[b].slice(0, c.past), c.kv_heads, c.dim));
+    layers.push_back(remembered<PastDot>(k[b].slice(0, c.past), v[b].slice(0, c.past), c.kv_heads, c.dim));
   for (const auto& layer : layers) past.push_back({&layer, c.past});
-  return jf::attention<Dot>(in.q, without_past(in.k, c.past), without_past(in.v, c.past), c.heads, c.kv_heads,
-                            {c.causal, c.first_key}, past);
+  return jf::attention<Dot>(q, new_keys, new_values, c.heads, c.kv_heads, {c.causal, c.first_key}, past);
+}
+template <class Dot>
+Tensor<float, 3> run(const Case& c, const Inputs& in) {
+  return run<Dot, Dot>(c, in, in.q, without_past(in.k, c.past), without_past(in.v, c.past));
 }
 
 /// attention in double with, for every output, the bound of the error of Dot's evaluation.
@@ -211,21 +215,11 @@ TEST_CASE("attention: numbers that are rounded already give the same bytes") {
     CAPTURE(c.dim);
     const Inputs in(c);
     const auto q = round(in.q), k = round(without_past(in.k, c.past)), v = round(without_past(in.v, c.past));
-    // What is remembered may be of the other type.
-    const auto with_past = [&]<class Dot>(Dot, const auto& queries, const auto& keys, const auto& values) {
-      std::vector<jf::RememberedLayer> layers;
-      std::vector<jf::Past> past;
-      const TensorView<const float, 3> all_keys = in.k, all_values = in.v;
-      for (Index b = 0; b < c.batch && c.past > 0; ++b)
-        layers.push_back(remembered<Dot>(all_keys[b].slice(0, c.past), all_values[b].slice(0, c.past), c.kv_heads, c.dim));
-      for (const auto& layer : layers) past.push_back({&layer, c.past});
-      return jf::attention<BFloat16Dot>(queries, keys, values, c.heads, c.kv_heads, {c.causal, c.first_key}, past);
-    };
-    const auto expected = with_past(BFloat16Dot(), q.second, k.second, v.second);
-    CHECK(same_bytes(with_past(BFloat16Dot(), q.first, k.first, v.first), expected));
-    if (c.queries > jf::detail::few_queries) {
-      CHECK(same_bytes(with_past(Float32Dot(), q.first, k.first, v.first), expected));
-      CHECK(same_bytes(with_past(BFloat16Dot(), in.q, without_past(in.k, c.past), without_past(in.v, c.past)), expected));
+    const auto expected = run<BFloat16Dot, BFloat16Dot>(c, in, q.second, k.second, v.second);
+    CHECK(same_bytes(run<BFloat16Dot, BFloat16Dot>(c, in, q.first, k.first, v.first), expected));
+    if (c.queries > jf::detail::few_queries) {  // which round what they are given, a past in floats too
+      CHECK(same_bytes(run<BFloat16Dot, Float32Dot>(c, in, q.first, k.first, v.first), expected));
+      CHECK(same_bytes(run<BFloat16Dot>(c, in), expected));
     }
   }
 }

@@ -123,8 +123,8 @@ struct JanusFlow {
 /// So a guided picture is two rows, conditional and unconditional, on one encoding. Returns [R, h, w, Z].
 ///
 /// A row's new tokens are all causal (section 3.2).
-template <class P, class H, class X>
-X velocity(const LlamaModel<P>& language, const VelocityHead<H>& head, const X& z, std::span<const float> times,
+template <class P, class X>
+X velocity(const LlamaModel<P>& language, const VelocityHead<P>& head, const X& z, std::span<const float> times,
            std::span<const Index> picture_of, std::span<const SequenceContext> sequences) {
   const auto encoded = head.encode(z, times);
   const auto states = language(select(encoded.tokens, picture_of), sequences);  // [R, 1 + HW, C]
@@ -143,8 +143,8 @@ inline Index pictures_at_once(const JanusFlowConfig& c, Index height, Index widt
 
 /// velocity() of pictures that all stand at one time, at_once of them together: the same numbers, for no row depends on the others. Throws
 /// Error unless at_once is 1 or more, and every row has its sequence and looks at one of the pictures.
-template <class P, class H>
-Tensor<float, 4> velocity_in_groups(const LlamaModel<P>& language, const VelocityHead<H>& head, const Tensor<float, 4>& z, float time,
+template <class P>
+Tensor<float, 4> velocity_in_groups(const LlamaModel<P>& language, const VelocityHead<P>& head, const Tensor<float, 4>& z, float time,
                                     std::span<const Index> picture_of, std::span<const SequenceContext> sequences, Index at_once) {
   const Index pictures = z.shape()[0];
   require(at_once >= 1, "velocity: ", at_once, " pictures together");
