@@ -4,6 +4,7 @@
 #include "golden.hpp"
 #include "janusflow/ops/elementwise.hpp"
 #include "janusflow/ops/norms.hpp"
+#include "janusflow/simd/int4_dot.hpp"
 #include "janusflow/simd/int8_dot.hpp"
 #include "ops_testing.hpp"
 
@@ -11,6 +12,7 @@ using namespace testing;
 namespace jf = janusflow;
 using jf::simd::BFloat16Dot;
 using jf::simd::Float32Dot;
+using jf::simd::Int4Dot;
 using jf::simd::Int8Dot;
 
 namespace {
@@ -129,6 +131,25 @@ TEST_CASE_TEMPLATE("linear_each and swiglu are products of one input", Dot, Floa
     CHECK(same_bytes(jf::linear(row, first), one_a));
     CHECK(same_bytes(jf::swiglu(row, first, second), last(gated)));
     check_threads([&] { return jf::linear(row, first); });
+  }
+}
+
+TEST_CASE_TEMPLATE("linear_each and swiglu: of wide matrices too one row has the bytes that it has in company", Dot, Float32Dot, BFloat16Dot, Int8Dot,
+                   Int4Dot) {
+  const auto x = random_tensor<float>(Shape{Index{5}, Index{77}}, 1);
+  for (const Index out : {16 * jf::simd::tile_columns, 70 * jf::simd::tile_columns + 3}) {
+    const auto first = packed<Dot>(random_tensor<float>(Shape{out, Index{77}}, 2)), second = packed<Dot>(random_tensor<float>(Shape{out, Index{77}}, 3));
+    const auto [a, b] = jf::linear_each(x, first, second);
+    const auto gated = jf::swiglu(x, first, second);
+    const auto row = [](const Tensor<float, 2>& y) { return Tensor<float, 2>(y.view().slice(3, 4)); };
+    check_threads([&] {
+      const auto [one_a, one_b] = jf::linear_each(row(x), first, second);
+      CHECK(same_bytes(one_a, row(a)));
+      CHECK(same_bytes(one_b, row(b)));
+      CHECK(same_bytes(jf::linear(row(x), second), row(b)));
+      return jf::swiglu(row(x), first, second);
+    });
+    CHECK(same_bytes(jf::swiglu(row(x), first, second), row(gated)));
   }
 }
 

@@ -110,14 +110,14 @@ struct Panels {
 
   template <class Unit>
   void multiply() {
-    simd::multiply_on_tiles<Unit, Rows>(words, input.data(), first.data(), second.data(), sums.data(), false);
+    simd::multiply_on_tiles<Unit, Rows>(words, input.data(), {first.data(), second.data()}, sums.data(), false);
     CHECK(!Unit::configured);
     // The same rows as a picture has them, one behind the other.
     const Index whole = (words + chunk - 1) / chunk * chunk;
     std::vector<std::uint32_t> picture(static_cast<std::size_t>(whole * Rows)), again(sums.size());
     for (Index r = 0; r < Rows; ++r)
       for (Index k = 0; k < words; ++k) picture[static_cast<std::size_t>(r * whole + k)] = row_word(r, k);
-    simd::multiply_on_tiles<Unit, Rows>(words, picture.data(), first.data(), second.data(), again.data(), false, whole, chunk);
+    simd::multiply_on_tiles<Unit, Rows>(words, picture.data(), {first.data(), second.data()}, again.data(), false, whole, chunk);
     CHECK(again == sums);
   }
 };
@@ -179,8 +179,8 @@ TEST_CASE("amx: sums go on where a piece of the depth ended") {
   panels.multiply<BFloat16s>();
   const auto whole = panels.sums;
   const Index piece = 2 * chunk;
-  simd::multiply_on_tiles<BFloat16s, rows>(piece, panels.input.data(), panels.first.data(), panels.second.data(), panels.sums.data(), false);
-  simd::multiply_on_tiles<BFloat16s, rows>(panels.words - piece, panels.input.data() + piece * rows, panels.first.data() + piece * columns,
-                                           panels.second.data() + piece * columns, panels.sums.data(), true);
+  simd::multiply_on_tiles<BFloat16s, rows>(piece, panels.input.data(), {panels.first.data(), panels.second.data()}, panels.sums.data(), false);
+  simd::multiply_on_tiles<BFloat16s, rows>(panels.words - piece, panels.input.data() + piece * rows,
+                                           {panels.first.data() + piece * columns, panels.second.data() + piece * columns}, panels.sums.data(), true);
   CHECK(panels.sums == whole);
 }

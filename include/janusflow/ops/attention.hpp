@@ -207,9 +207,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
     const Index pieces = (std::min(limit, block + key_block) - block + piece - 1) / piece;
     for (Index i = 0; i < pieces; ++i) {
-      const Index panel = (block + i * piece) / simd::width;
-      product(keys.words(), scratch.words.data(), keys.panel(panel), keys.panel(std::min(panel + 1, keys.panels() - 1)),
-              scores + i * rows * piece, simd::Sums::begin);
+      product(keys.words(), scratch.words.data(), {PanelPairs<Dot>(keys).at(block / piece + i, 0)}, scores + i * rows * piece, simd::Sums::begin);
     }
     hide_unseen(rows, pieces, scores, first_key - block, [&](Index r) { return (causal ? past + begin + r + 1 : total) - block; });
     const bool shrinks = softmax.absorb(rows, scores, pieces, [&](Index r, Index i, simd::Batch first, simd::Batch second) {
@@ -231,11 +229,8 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     // somewhere, so the product stops at the panels' own end.
     const Index offset = block / Dot::depth;
     const Index depth = std::min(pieces * piece / Dot::depth, values.words() - offset);
-    for (Index column = 0; column < columns; column += piece) {
-      const Index panel = column / simd::width;
-      product(depth, scratch.weights.data(), values.panel(panel, offset),
-              values.panel(std::min(panel + 1, values.panels() - 1), offset), sums + column * rows, simd::Sums::go_on);
-    }
+    for (Index column = 0; column < columns; column += piece)
+      product(depth, scratch.weights.data(), {PanelPairs<Dot>(values).at(column / piece, offset)}, sums + column * rows, simd::Sums::go_on);
   }
   for (Index r = 0; r < rows; ++r) {
     const float norm = softmax.norm(r);

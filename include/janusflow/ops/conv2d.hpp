@@ -161,7 +161,7 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
       for (Index t = first; t < last; ++t) {
         const Index x = pixel(t), rows = pixel(t + 1) - x;
         for (Index k = 0; k < kernel; ++k) begin[k] = under[static_cast<std::size_t>(k)] + x * stride;
-        simd::conv_tile_for<Dot>(rows)({begin, kernel, kernel * words, stride}, pairs.first(pair, 0), pairs.second(pair, 0), tile);
+        simd::conv_tile_for<Dot>(rows)({begin, kernel, kernel * words, stride}, pairs.at(pair, 0), tile);
         epilogue(line * out_width + x, rows, pair, static_cast<const float*>(tile));
       }
     simd::finish_streaming();  // the epilogue may have

@@ -36,8 +36,9 @@ class PanelPairs {
   Index count() const { return (weight.panels() + 1) / 2; }
   /// The pair's panels from a word on. The last one stands in for the missing second of an odd number; the epilogue ignores the columns
   /// past the end.
-  const auto* first(Index pair, Index word) const { return weight.panel(order.panel(pair, 0), word); }
-  const auto* second(Index pair, Index word) const { return weight.panel(std::min(order.panel(pair, 1), weight.panels() - 1), word); }
+  simd::PanelPair<typename Dot::WeightWord> at(Index pair, Index word) const {
+    return {weight.panel(order.panel(pair, 0), word), weight.panel(std::min(order.panel(pair, 1), weight.panels() - 1), word)};
+  }
 
  private:
   const PackedMatrix<Dot>& weight;
@@ -61,13 +62,9 @@ struct PairsOfEach {
     for (; pair >= each[i].count(); ++i) pair -= each[i].count();
     return {i, pair};
   }
-  const auto* first(Index pair, Index word) const {
+  simd::PanelPair<typename Dot::WeightWord> at(Index pair, Index word) const {
     const auto [i, own] = find(pair);
-    return each[i].first(own, word);
-  }
-  const auto* second(Index pair, Index word) const {
-    const auto [i, own] = find(pair);
-    return each[i].second(own, word);
+    return each[i].at(own, word);
   }
 };
 
@@ -79,8 +76,7 @@ struct PanelTwins {
 
   Index words() const { return left.words(); }
   Index count() const { return left.panels(); }
-  const auto* first(Index pair, Index word) const { return left.panel(pair, word); }
-  const auto* second(Index pair, Index word) const { return right.panel(pair, word); }
+  simd::PanelPair<typename Dot::WeightWord> at(Index pair, Index word) const { return {left.panel(pair, word), right.panel(pair, word)}; }
 };
 
 /// Rows of the largest block of the product that one thread works on: with a pair of weight panels it shares the second-level cache.
@@ -96,17 +92,23 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
   const Index words = pairs.words(), pieces = Dot::quantised ? 1 : std::max<Index>(1, (words + deepest - 1) / deepest);
   const Index depth = (words + pieces * simd::panel_chunk - 1) / (pieces * simd::panel_chunk) * simd::panel_chunk;
   alignas(64) float tiles[block_rows * simd::tile_columns];
+  if constexpr (constexpr Index together = simd::row_pairs; together > 1)
+    for (; end - begin == 1 && first + together <= last; first += together) {
+      std::array<simd::PanelPair<typename Dot::WeightWord>, together> weights;
+      for (Index p = 0; p < together; ++p) weights[static_cast<std::size_t>(p)] = pairs.at(first + p, 0);
+      simd::gemm_tile<Dot, 1>(words, panel(begin), weights, tiles, simd::Sums::begin);
+      for (Index p = 0; p < together; ++p) epilogue(begin, 1, first + p, static_cast<const float*>(tiles + p * simd::tile_columns));
+    }
   for (Index pair = first; pair < last; ++pair)
     for (Index piece = 0; piece < pieces; ++piece) {
       const Index k = piece * depth, count = piece + 1 < pieces ? depth : words - k;
-      const auto *first_panel = pairs.first(pair, k), *second_panel = pairs.second(pair, k);
+      const auto weights = pairs.at(pair, k);
       for (Index row = begin; row < end; row += simd::tile_rows) {
         const Index rows = std::min<Index>(simd::tile_rows, end - row);
         float* tile = pieces == 1 ? tiles : tiles + (row - begin) * simd::tile_columns;
         if constexpr (requires { epilogue.ask_ahead(row, rows, pair); })
           if (piece + 1 == pieces) epilogue.ask_ahead(row, rows, pair);
-        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, first_panel, second_panel, tile,
-                                       piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
+        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, {weights}, tile, piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
         if (piece + 1 == pieces) epilogue(row, rows, pair, static_cast<const float*>(tile));
       }
     }

@@ -115,7 +115,7 @@ void pack_columns(PackedInput<Dot>& to, Index row, Index rows, Index column, Ind
   const Index word = column / Dot::depth;
   auto* out = to.panel(row) + word / chunk * rows * chunk + word % chunk;
   for (Index r = 0; r < rows; ++r, out += chunk) {
-    alignas(64) float values[simd::width];
+    alignas(64) float values[simd::panel_chunk];  // as many as input_words may take
     vector(r).store_aligned(values);
     Dot::input_words(values, count, out);
   }

@@ -94,7 +94,7 @@ void outer_product(TensorView<const float, 2> dy, Index columns, Prepare&& prepa
       for (Index pair = 0; pair < pairs.count(); ++pair)
         for (Index n = from; n < to; n += simd::tile_rows) {
           const Index count = std::min<Index>(simd::tile_rows, to - n);
-          simd::outer_tile_for(count)(depth, left.data() + (n - from) * depth, pairs.first(pair, 0), pairs.second(pair, 0), tile);
+          simd::outer_tile_for(count)(depth, left.data() + (n - from) * depth, pairs.at(pair, 0), tile);
           for (Index r = 0; r < count; ++r)
             for (Index half = 0; half < 2; ++half) {
               const Index column = (2 * pair + half) * simd::width;

@@ -75,9 +75,8 @@ void product_here(Index rows, Index depth, Index columns, Panel&& panel, const P
   for (Index pair = 0; pair * simd::tile_columns < columns; ++pair)
     for (Index row = 0; row < rows; row += simd::tile_rows) {
       const Index count = std::min<Index>(simd::tile_rows, rows - row);
-      const auto *first = pairs.first(pair, 0), *second = pairs.second(pair, 0);
-      if constexpr (transposed) simd::outer_tile_for(count)(depth, panel(row), first, second, tile);
-      else simd::gemm_tile_for<simd::Float32Dot>(count)(depth, panel(row), first, second, tile, simd::Sums::begin);
+      if constexpr (transposed) simd::outer_tile_for(count)(depth, panel(row), pairs.at(pair, 0), tile);
+      else simd::gemm_tile_for<simd::Float32Dot>(count)(depth, panel(row), {pairs.at(pair, 0)}, tile, simd::Sums::begin);
       for (Index r = 0; r < count; ++r)
         for (Index half = 0; half < 2; ++half) {
           const Index column = (2 * pair + half) * simd::width;

@@ -30,12 +30,12 @@ struct alignas(64) TileShapes {
   }
 };
 
-/// tile[r][0, 16) (+)= sum_k input[r][k] . first[k], tile[r][16, 32) likewise with `second`, `words` words deep, as gemm_tile
+/// tile[r][0, 16) (+)= sum_k input[r][k] . weights.first[k], tile[r][16, 32) likewise with `second`, `words` words deep, as gemm_tile
 /// has them; sums of 32 bits. `Unit` has the instructions. Each sum takes a chunk of 16 words at a time, so that it depends on
 /// its row and column alone here too. A row's chunks are chunk_stride words apart, a chunk's rows row_stride.
 template <class Unit, int Rows>
-void multiply_on_tiles(Index words, const std::uint32_t* input, const std::uint32_t* first, const std::uint32_t* second,
-                       void* tile, bool go_on, Index row_stride = panel_chunk, Index chunk_stride = panel_chunk * Rows) {
+void multiply_on_tiles(Index words, const std::uint32_t* input, PanelPair<std::uint32_t> weights, void* tile, bool go_on,
+                       Index row_stride = panel_chunk, Index chunk_stride = panel_chunk * Rows) {
   static_assert(Rows <= 16);
   enum { sums0, sums1, rows, columns0, columns1, last_rows, last_columns0, last_columns1 };
   constexpr Index chunk = panel_chunk, line = 4 * panel_columns, stride = 2 * line;
@@ -57,19 +57,18 @@ void multiply_on_tiles(Index words, const std::uint32_t* input, const std::uint3
   }
   for (Index k = 0; k + chunk <= words; k += chunk) {
     Unit::template load<rows>(input, 4 * row_stride);
-    Unit::template load<columns0>(first, line);
+    Unit::template load<columns0>(weights.first, line);
     Unit::template multiply<sums0, rows, columns0>();
-    Unit::template load<columns1>(second, line);
+    Unit::template load<columns1>(weights.second, line);
     Unit::template multiply<sums1, rows, columns1>();
     input += chunk_stride;
-    first += chunk * panel_columns;
-    second += chunk * panel_columns;
+    weights = weights.from(chunk);
   }
   if (last > 0) {
     Unit::template load<last_rows>(input, 4 * row_stride);
-    Unit::template load<last_columns0>(first, line);
+    Unit::template load<last_columns0>(weights.first, line);
     Unit::template multiply<sums0, last_rows, last_columns0>();
-    Unit::template load<last_columns1>(second, line);
+    Unit::template load<last_columns1>(weights.second, line);
     Unit::template multiply<sums1, last_rows, last_columns1>();
   }
   Unit::template store<sums0>(out, stride);

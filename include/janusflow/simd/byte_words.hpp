@@ -177,4 +177,57 @@ struct ByteWords : RowSums {
 
 #endif
 
+#if (defined(__AVX2__) && !defined(__AVX512F__) && !defined(__AVXVNNI__)) || (defined(__AVX512BW__) && !defined(__AVX512VNNI__))
+/// The same for weights of 4 bits, whose products with signed bytes add up in 16 bits: of up to eight words between from_rows and
+/// to_rows, two products of at most 15 times 127 each.
+struct NibbleWords : RowSums {
+  using InputWord = std::uint32_t;
+  static constexpr std::int32_t taken_off = 0;
+
+  static InputWord input_word(const std::int8_t* q) {
+    InputWord word;
+    std::memcpy(&word, q, sizeof(word));
+    return word;
+  }
+
+  template <int Rows, std::size_t Depth>
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input,
+                                          const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
+    for (std::size_t k = 0; k < Depth; ++k) {
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const IntegerBatch x(static_cast<std::int32_t>(input.row(r)[k]));
+        sum[r][0] = add_in_order(sum[r][0], products(first[k], x));
+        sum[r][1] = add_in_order(sum[r][1], products(second[k], x));
+      }
+    }
+  }
+  template <std::size_t Rows>
+  [[gnu::always_inline]] static void to_rows(IntegerBatch (&sums)[Rows][2]) {
+#pragma GCC unroll 16
+    for (auto& row : sums)
+      for (auto& sum : row) sum = IntegerBatch(sum_of_halves(sum));
+  }
+
+ private:
+#if defined(__AVX512BW__)
+  static __m512i products(__m512i weight, __m512i x) { return _mm512_maddubs_epi16(weight, x); }
+  static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
+  static __m512i sum_of_halves(__m512i a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+#else
+  static __m256i products(__m256i weight, __m256i x) { return _mm256_maddubs_epi16(weight, x); }
+  static __m256i add(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
+  static __m256i sum_of_halves(__m256i a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+#endif
+  /// In this order: gcc 12 would first make all of a group's products, which leave it no registers.
+  static IntegerBatch add_in_order(IntegerBatch a, IntegerBatch::register_type b) {
+    auto sum = add(a, b);
+    asm("" : "+v"(sum));
+    return IntegerBatch(sum);
+  }
+};
+#else
+using NibbleWords = ByteWords;
+#endif
+
 }  // namespace janusflow::simd

@@ -19,48 +19,54 @@ inline constexpr int registers = 16;
 inline constexpr int tile_rows = (registers - 4) / 2;
 /// Columns of a register tile: two vectors.
 inline constexpr Index tile_columns = 2 * width;
+/// Pairs of weight panels that one row multiplies at a time. It waits for memory, and so does each of its sums for the last product:
+/// where a pair is but one cache line wide, several go through memory side by side.
+inline constexpr int row_pairs = width == panel_columns ? 1 : 4;
 
 /// Whether a tile's sums begin at zero, or go on from what the tile holds.
 enum class Sums { begin, go_on };
 
-template <std::size_t Held>
-[[gnu::always_inline]] inline void set_to_zero(Batch (&acc)[Held][2]) {
+template <std::size_t Pairs, std::size_t Held>
+[[gnu::always_inline]] inline void set_to_zero(Batch (&acc)[Pairs][Held][2]) {
 #pragma GCC unroll 16
-  for (auto& sums : acc) sums[0] = sums[1] = Batch(0.0f);
-}
-template <int Rows, std::size_t Held>
-[[gnu::always_inline]] inline void put_down(const Batch (&acc)[Held][2], float* tile) {
+  for (auto& pair : acc)
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    acc[r][0].store_aligned(tile + r * tile_columns);
-    acc[r][1].store_aligned(tile + r * tile_columns + width);
-  }
+    for (auto& sums : pair) sums[0] = sums[1] = Batch(0.0f);
 }
+/// Calls f(sum, where it lies) for the sums of every row of tiles.
+template <int Rows, class Acc, std::size_t Pairs, class F>
+[[gnu::always_inline]] inline void for_each_sum(Acc (&acc)[Pairs], float* tiles, F&& f) {
+#pragma GCC unroll 16
+  for (auto& pair : acc)
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r, tiles += tile_columns) {
+      f(pair[r][0], tiles);
+      f(pair[r][1], tiles + width);
+    }
+}
+inline void put_down(Batch sum, float* to) { sum.store_aligned(to); }
+inline void take_up(Batch& sum, const float* from) { sum = Batch::load_aligned(from); }
 
-/// tile[r][0, width) (+)= sum_k input[r][k] . first[k], tile[r][width, 2 width) likewise with `second`; `words` words deep. The tile
-/// is [Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk], the weights' words are panel_columns apart; a
-/// quantised policy's sums always begin. Each sum runs over k in order, so an element's value depends on its row and column alone, not
-/// on the tile it was computed in.
-template <class Dot, int Rows>
-void gemm_tile(Index words, const typename Dot::InputWord* input, const typename Dot::WeightWord* first,
-               const typename Dot::WeightWord* second, float* tile, [[maybe_unused]] Sums sums) {
+/// tiles[p][r][0, width) (+)= sum_k input[r][k] . weights[p].first[k], tiles[p][r][width, 2 width) likewise with `second`; `words` words
+/// deep. The tiles are [Pairs][Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk]; a quantised policy's sums always
+/// begin. Each sum runs over k in order, so an element's value depends on its row and column alone, not on the tile it was computed in.
+template <class Dot, int Rows, std::size_t Pairs = 1>
+void gemm_tile(Index words, const typename Dot::InputWord* input, std::array<PanelPair<typename Dot::WeightWord>, Pairs> weights,
+               float* tiles, [[maybe_unused]] Sums sums) {
   if constexpr (Dot::quantised) {
-    Dot::template tile<Rows>(words, input, first, second, tile);
+    Dot::template tile<Rows>(words, input, weights, tiles);
   } else {
     if constexpr (requires { typename Dot::Tiles; })
-      if (Dot::Tiles::allowed())
-        return multiply_on_tiles<typename Dot::Tiles, Rows>(words, input, first, second, tile, sums == Sums::go_on);
-    Batch acc[Dot::template held<Rows>][2];
-    set_to_zero(acc);
-    if (sums == Sums::go_on) {
-#pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r) {
-        acc[r][0] = Batch::load_aligned(tile + r * tile_columns);
-        acc[r][1] = Batch::load_aligned(tile + r * tile_columns + width);
+      if (Dot::Tiles::allowed()) {
+        for (std::size_t p = 0; p < Pairs; ++p)
+          multiply_on_tiles<typename Dot::Tiles, Rows>(words, input, weights[p], tiles + p * Rows * tile_columns, sums == Sums::go_on);
+        return;
       }
-    }
-    add_products<Dot, Rows>(acc, words, PanelRows<typename Dot::InputWord, Rows>{input}, first, second);
-    put_down<Rows>(acc, tile);
+    Batch acc[Pairs][Dot::template held<Rows>][2];
+    set_to_zero(acc);
+    if (sums == Sums::go_on) for_each_sum<Rows>(acc, tiles, take_up);
+    add_products<Dot, Rows>(acc, words, PanelRows<typename Dot::InputWord, Rows>{input}, weights);
+    for_each_sum<Rows>(acc, tiles, put_down);
   }
 }
 
@@ -74,24 +80,23 @@ struct KernelRuns {
 
 /// gemm_tile for the rows of a convolution: the weights' words are those of one line of the kernel after the other.
 template <class Dot, int Rows>
-void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, const typename Dot::WeightWord* first,
-               const typename Dot::WeightWord* second, float* tile) {
-  const Index next = runs.words * panel_columns;
+void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, PanelPair<typename Dot::WeightWord> weights, float* tile) {
   if constexpr (requires { typename Dot::Tiles; })
     if (Dot::Tiles::allowed()) {
-      for (Index line = 0; line < runs.lines; ++line, first += next, second += next)
-        multiply_on_tiles<typename Dot::Tiles, Rows>(runs.words, runs.begin[line], first, second, tile, line > 0, runs.stride, panel_chunk);
+      for (Index line = 0; line < runs.lines; ++line, weights = weights.from(runs.words))
+        multiply_on_tiles<typename Dot::Tiles, Rows>(runs.words, runs.begin[line], weights, tile, line > 0, runs.stride, panel_chunk);
       return;
     }
-  Batch acc[Dot::template held<Rows>][2];
+  Batch acc[1][Dot::template held<Rows>][2];
   set_to_zero(acc);
-  for (Index line = 0; line < runs.lines; ++line, first += next, second += next) {
+  for (Index line = 0; line < runs.lines; ++line, weights = weights.from(runs.words)) {
     // Meanwhile the rows' part of the next line is asked for, of the last one the first line's that the neighbours will read.
     const auto* const ahead = line + 1 < runs.lines ? runs.begin[line + 1] : runs.begin[0] + Rows * runs.stride;
     const Index step = ((Rows - 1) * runs.stride + runs.words) / runs.words;
-    add_products<Dot, Rows>(acc, runs.words, StridedRows<typename Dot::InputWord, Rows>(runs.begin[line], runs.stride, ahead, step), first, second);
+    add_products<Dot, Rows>(acc, runs.words, StridedRows<typename Dot::InputWord, Rows>(runs.begin[line], runs.stride, ahead, step),
+                            std::array{weights});
   }
-  put_down<Rows>(acc, tile);
+  for_each_sum<Rows>(acc, tile, put_down);
 }
 
 /// Of the functions that Of{}.template operator()<Rows>() gives for 1 to tile_rows rows, the one for `rows`.

@@ -11,12 +11,12 @@ namespace janusflow::simd {
 ///
 /// A column holds 64 values in nine words: the two groups' scales, the first one's in the lower half, then four words for each. Byte
 /// i of a word is value i + 8 in its lower four bits, and value 4 + i + 8 in its upper ones.
-struct Int4Dot : ByteDot {
+struct Int4Dot : ByteDot<NibbleWords> {
   static constexpr int depth = 8;
   static constexpr const char* name = "q4";
   static constexpr std::int32_t offset = 8;
   static constexpr Index group = 32, group_words = group / depth, pair_words = 1 + 2 * group_words;
-  static constexpr int few = 4;  // rows of a tile that leave registers beside its sums
+  static constexpr int few = std::is_same_v<NibbleWords, ByteWords> ? 4 : 6;  // rows of a tile that leave registers beside its sums
 
   static constexpr Index weight_words(Index k) { return (k + 2 * group - 1) / (2 * group) * pair_words; }
   static constexpr Index input_words(Index k) { return (k + 2 * group - 1) / (2 * group) * 2 * panel_chunk; }
@@ -85,63 +85,69 @@ struct Int4Dot : ByteDot {
     }
   }
 
-  template <int Rows>
-  static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
-    std::fill_n(out, Rows * 2 * width, 0.0f);
-    alignas(64) std::int32_t sums[Rows * 2 * width];
-    for (Index k = 0; k < words; k += pair_words, first += pair_words * panel_columns, second += pair_words * panel_columns) {
-      const Words scales0 = Words::load_aligned(first), scales1 = Words::load_aligned(second);
-      for (Index half = 0; half < 2; ++half) {
-        const Index begin = (1 + half * group_words) * panel_columns;
-        add_up_group<Rows>(input, first + begin, second + begin, sums);
-        const Batch scale0 = group_scale(scales0, half), scale1 = group_scale(scales1, half);
-        for (int r = 0; r < Rows; ++r) {
-          const InputWord* const head = input + r * panel_chunk + head_word;
-          const IntegerBatch row_start(start(head[0]));
-          const Batch row_scale(scale(head[1]));
-          float* total = out + 2 * r * width;
-          const std::int32_t* from = sums + 2 * r * width;
-          multiply_add(started(from, row_start), scale0 * row_scale, Batch::load_aligned(total)).store_aligned(total);
-          multiply_add(started(from + width, row_start), scale1 * row_scale, Batch::load_aligned(total + width)).store_aligned(total + width);
+  template <int Rows, std::size_t Pairs>
+  static void tile(Index words, const InputWord* input, std::array<PanelPair<WeightWord>, Pairs> weights, float* out) {
+    alignas(64) float totals[Pairs * Rows * 2 * width] = {};
+    alignas(64) std::int32_t sums[Pairs * Rows * 2 * width];
+    for (Index k = 0; k < words; k += pair_words) {
+      for (Index half = 0; half < 2; ++half, input += Rows * panel_chunk) {
+        add_up_group<Rows>(input, half, weights, sums);
+        const std::int32_t* from = sums;
+        float* total = totals;
+        for (const auto& pair : weights) {
+          const Batch scale0 = group_scale(pair.first, half), scale1 = group_scale(pair.second, half);
+          for (int r = 0; r < Rows; ++r, from += 2 * width, total += 2 * width) {
+            const InputWord* const head = input + r * panel_chunk + head_word;
+            const IntegerBatch row_start(start(head[0]));
+            const Batch row_scale(scale(head[1]));
+            multiply_add(started(from, row_start), scale0 * row_scale, Batch::load_aligned(total)).store_aligned(total);
+            multiply_add(started(from + width, row_start), scale1 * row_scale, Batch::load_aligned(total + width)).store_aligned(total + width);
+          }
         }
-        input += Rows * panel_chunk;
       }
+      for (auto& pair : weights) pair = pair.from(pair_words);
     }
+    std::copy_n(totals, Pairs * Rows * 2 * width, out);
   }
 
  private:
-  /// The integer sums of a group.
-  template <int Rows>
-  static void add_up_group(const InputWord* input, const WeightWord* first, const WeightWord* second, std::int32_t* sums) {
+  /// The integer sums of the first or second of two groups.
+  template <int Rows, std::size_t Pairs>
+  static void add_up_group(const InputWord* input, Index half, std::array<PanelPair<WeightWord>, Pairs> weights, std::int32_t* sums) {
     const Words low(0x0f0f0f0fu);
+    for (auto& pair : weights) pair = pair.from(1 + half * group_words);
     if constexpr (Rows <= few) {
-      IntegerBatch sum[held<Rows>][2];
+      IntegerBatch sum[Pairs][held<Rows>][2];
+      set_to_zero(sum);
+      for (Index w = 0; w < group_words; ++w, input += 2)
 #pragma GCC unroll 16
-      for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
-      for (Index w = 0; w < group_words; ++w, input += 2, first += panel_columns, second += panel_columns) {
-        const Words w0 = Words::load_aligned(first), w1 = Words::load_aligned(second);
-        step<Rows>(sum, PanelRows<InputWord, Rows>{input}, {w0 & low, (w0 >> 4) & low}, {w1 & low, (w1 >> 4) & low});
-      }
-      to_rows(sum);
+        for (std::size_t p = 0; p < Pairs; ++p) {
+          const Words w0 = Words::load_aligned(weights[p].first), w1 = Words::load_aligned(weights[p].second);
+          step<Rows>(sum[p], PanelRows<InputWord, Rows>{input}, {w0 & low, (w0 >> 4) & low}, {w1 & low, (w1 >> 4) & low});
+          weights[p] = weights[p].from(1);
+        }
+      for (auto& pair : sum) to_rows(pair);
       store<Rows>(sum, sums);
     } else {  // the sums leave no registers to make bytes in
+      static_assert(Pairs == 1);
       alignas(64) WeightWord bytes0[2 * group_words * panel_columns], bytes1[2 * group_words * panel_columns];
-      for (Index w = 0; w < group_words; ++w) {
-        const Words w0 = Words::load_aligned(first + w * panel_columns), w1 = Words::load_aligned(second + w * panel_columns);
+      for (Index w = 0; w < group_words; ++w, weights[0] = weights[0].from(1)) {
+        const Words w0 = Words::load_aligned(weights[0].first), w1 = Words::load_aligned(weights[0].second);
         (w0 & low).store_aligned(bytes0 + 2 * w * panel_columns);
         (w1 & low).store_aligned(bytes1 + 2 * w * panel_columns);
         ((w0 >> 4) & low).store_aligned(bytes0 + (2 * w + 1) * panel_columns);
         ((w1 >> 4) & low).store_aligned(bytes1 + (2 * w + 1) * panel_columns);
       }
-      add_up<Rows>(2 * group_words, input, bytes0, bytes1, sums);
+      add_up<Rows>(2 * group_words, input, std::array{PanelPair<WeightWord>{bytes0, bytes1}}, sums);
     }
   }
 
   static constexpr Index head_word = group / 4;  // of a group's chunk
 
-  /// The scales of the first or second of two groups.
-  static Batch group_scale(Words pairs, Index half) {
-    return reinterpret<Batch>(half == 0 ? pairs << 16 : pairs & Words(0xffff0000u));
+  /// The scales of the first or second of two groups, which lie before both.
+  static Batch group_scale(const WeightWord* panel, Index half) {
+    const Words scales = Words::load_aligned(panel);
+    return reinterpret<Batch>(half == 0 ? scales << 16 : scales & Words(0xffff0000u));
   }
 
   /// Values [begin, begin + group) of k, with zeros past the end.

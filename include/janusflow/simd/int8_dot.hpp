@@ -11,37 +11,50 @@
 
 namespace janusflow::simd {
 
-/// What the quantised policies share. Weights are unsigned bytes, q + offset, and inputs signed ones, as most instructions want them;
+/// What the quantised policies share, over a machine's step (byte_words.hpp). Weights are unsigned bytes, q + offset, and inputs signed ones, as most instructions want them;
 /// an input row has a head with minus what that offset (less what a step takes off) adds to its sum, so that the integer sum is that
 /// of the signed products. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
-struct ByteDot : ByteWords {
+template <class Machine>
+struct ByteDot : Machine {
+  using InputWord = typename Machine::InputWord;
   using Value = std::int8_t;
   using WeightWord = std::uint32_t;
   using Words = WordBatch;
   static constexpr bool quantised = true;
 
-  /// The integer sums of `words` words, put down as they are: [Rows][2 width]. Not inlined, since they take all the registers.
-  template <int Rows>
-  [[gnu::noinline]] static void add_up(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second,
+  /// The integer sums of `words` words, put down as they are: [Pairs][Rows][2 width]. Not inlined, since they take all the registers.
+  template <int Rows, std::size_t Pairs>
+  [[gnu::noinline]] static void add_up(Index words, const InputWord* input, std::array<PanelPair<WeightWord>, Pairs> weights,
                                        std::int32_t* sums) {
 #if defined(JANUSFLOW_AMX)
-    if (words >= panel_chunk && ByteTiles::allowed())
-      return multiply_on_tiles<ByteTiles, Rows>(words, input, first, second, sums, false);
+    if (words >= panel_chunk && ByteTiles::allowed()) {
+      for (std::size_t p = 0; p < Pairs; ++p)
+        multiply_on_tiles<ByteTiles, Rows>(words, input, weights[p], sums + p * Rows * 2 * width, false);
+      return;
+    }
 #endif
-    IntegerBatch sum[held<Rows>][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < held<Rows>; ++r) sum[r][0] = sum[r][1] = IntegerBatch(0);
+    IntegerBatch sum[Pairs][Machine::template held<Rows>][2];
+    set_to_zero(sum);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
-    add_products<ByteDot, Rows>(sum, words, PanelRows<InputWord, Rows>{input}, first, second);
+    add_products<ByteDot, Rows>(sum, words, PanelRows<InputWord, Rows>{input}, weights);
     store<Rows>(sum, sums);
   }
-  template <int Rows>
-  static void store(const IntegerBatch (&sum)[held<Rows>][2], std::int32_t* sums) {
+  template <std::size_t Pairs, std::size_t Held>
+  [[gnu::always_inline]] static void set_to_zero(IntegerBatch (&sum)[Pairs][Held][2]) {
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      sum[r][0].store_aligned(sums + 2 * r * width);
-      sum[r][1].store_aligned(sums + (2 * r + 1) * width);
-    }
+    for (auto& pair : sum)
+#pragma GCC unroll 16
+      for (auto& row : pair) row[0] = row[1] = IntegerBatch(0);
+  }
+  template <int Rows, std::size_t Pairs, std::size_t Held>
+  [[gnu::always_inline]] static void store(const IntegerBatch (&sum)[Pairs][Held][2], std::int32_t* sums) {
+#pragma GCC unroll 16
+    for (auto& pair : sum)
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r, sums += 2 * width) {
+        pair[r][0].store_aligned(sums);
+        pair[r][1].store_aligned(sums + width);
+      }
   }
   /// Sums that were put down, with what their row started from, as floats.
   static Batch started(const std::int32_t* sums, IntegerBatch start) {
@@ -103,7 +116,7 @@ struct ByteDot : ByteWords {
 /// Symmetric 8-bit quantisation: q = round(x / scale), scale = max |x| / 127, of each output's weights once and of each input row
 /// as it comes. The sum of products is exact in int32 (up to 2^31 / 127^2, 133,000 terms); an output is that sum times both scales.
 /// A column of weights is its scale, then four values a word.
-struct Int8Dot : ByteDot {
+struct Int8Dot : ByteDot<ByteWords> {
   static constexpr int depth = 4;
   static constexpr const char* name = "int8";
   static constexpr std::int32_t offset = 128;
@@ -139,17 +152,21 @@ struct Int8Dot : ByteDot {
     put_head((taken_off - offset) * sum_of(sums), scale, head);
   }
 
-  template <int Rows>
-  static void tile(Index words, const InputWord* input, const WeightWord* first, const WeightWord* second, float* out) {
-    alignas(64) std::int32_t sums[Rows * 2 * width];
-    add_up<Rows>(words - 1, input + Rows * panel_chunk, first + panel_columns, second + panel_columns, sums);
-    const Batch scale0 = reinterpret<Batch>(Words::load_aligned(first)), scale1 = reinterpret<Batch>(Words::load_aligned(second));
-    for (int r = 0; r < Rows; ++r) {
-      const IntegerBatch row_start(start(input[r * panel_chunk]));
-      const Batch row_scale(scale(input[r * panel_chunk + 1]));
-      const Index at = 2 * r * width;
-      (started(sums + at, row_start) * (scale0 * row_scale)).store_aligned(out + at);
-      (started(sums + at + width, row_start) * (scale1 * row_scale)).store_aligned(out + at + width);
+  template <int Rows, std::size_t Pairs>
+  static void tile(Index words, const InputWord* input, std::array<PanelPair<WeightWord>, Pairs> weights, float* out) {
+    alignas(64) std::int32_t sums[Pairs * Rows * 2 * width];
+    auto values = weights;
+    for (auto& pair : values) pair = pair.from(1);
+    add_up<Rows>(words - 1, input + Rows * panel_chunk, values, sums);
+    const std::int32_t* from = sums;
+    for (const auto& pair : weights) {
+      const Batch scale0 = reinterpret<Batch>(Words::load_aligned(pair.first)), scale1 = reinterpret<Batch>(Words::load_aligned(pair.second));
+      for (int r = 0; r < Rows; ++r, from += 2 * width, out += 2 * width) {
+        const IntegerBatch row_start(start(input[r * panel_chunk]));
+        const Batch row_scale(scale(input[r * panel_chunk + 1]));
+        (started(from, row_start) * (scale0 * row_scale)).store_aligned(out);
+        (started(from + width, row_start) * (scale1 * row_scale)).store_aligned(out + width);
+      }
     }
   }
 

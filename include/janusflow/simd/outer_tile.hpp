@@ -5,15 +5,15 @@
 
 namespace janusflow::simd {
 
-/// tile[r][0, width) = sum_m left[m][r] first[m], tile[r][width, 2 width) likewise with `second`; `depth` deep. The tile is [Rows][2
+/// tile[r][0, width) = sum_m left[m][r] right.first[m], tile[r][width, 2 width) likewise with `second`; `depth` deep. The tile is [Rows][2
 /// width], left [depth][Rows], the right sides' vectors are panel_columns apart. Each sum runs over m in order.
 template <int Rows>
-void outer_tile(Index depth, const float* left, const float* first, const float* second, float* tile) {
+void outer_tile(Index depth, const float* left, PanelPair<float> right, float* tile) {
   Batch acc[Rows][2];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) acc[r][0] = acc[r][1] = Batch(0.0f);
-  for (Index m = 0; m < depth; ++m, left += Rows, first += panel_columns, second += panel_columns) {
-    const Batch b0 = Batch::load_aligned(first), b1 = Batch::load_aligned(second);
+  for (Index m = 0; m < depth; ++m, left += Rows, right = right.from(1)) {
+    const Batch b0 = Batch::load_aligned(right.first), b1 = Batch::load_aligned(right.second);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(left[r]);

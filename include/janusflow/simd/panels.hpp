@@ -106,6 +106,14 @@ void turn(const Word* from, Word* to) {
   std::memcpy(to, rows, sizeof(rows));
 }
 
+/// Where the two weight panels of a tile begin, or go on: a vector of words each, whose next word of the depth is panel_columns further.
+template <class Word>
+struct PanelPair {
+  const Word *first, *second;
+
+  PanelPair from(Index word) const { return {first + word * panel_columns, second + word * panel_columns}; }
+};
+
 /// Vectors of 32-bit words, as weights are packed in.
 using WordBatch = xsimd::batch<std::uint32_t>;
 
@@ -181,32 +189,38 @@ struct BlockSums {
 };
 #endif
 
-/// sums[r][j] += sum_k input[r][k] . weight_j[k], k in [0, words), by a policy's steps; the sums are rows before and after. `input` are
-/// the rows of a panel or of a picture.
-template <class Dot, int Rows, class Sum, class Input>
-[[gnu::always_inline]] inline void add_products(Sum (&sums)[Dot::template held<Rows>][2], Index words, Input input,
-                                                const typename Dot::WeightWord* first, const typename Dot::WeightWord* second) {
+/// sums[p][r][j] += sum_k input[r][k] . weight_pj[k], k in [0, words), by a policy's steps, for some pairs of weight panels; the sums are
+/// rows before and after. `input` are the rows of a panel or of a picture.
+template <class Dot, int Rows, std::size_t Pairs, class Sum, class Input>
+[[gnu::always_inline]] inline void add_products(Sum (&sums)[Pairs][Dot::template held<Rows>][2], Index words, Input input,
+                                                std::array<PanelPair<typename Dot::WeightWord>, Pairs> weights) {
   using Weights = xsimd::batch<typename Dot::WeightWord>;
-  constexpr Index at_once = Dot::words_at_once, next = at_once * panel_columns;
-  Dot::from_rows(sums);
+  constexpr Index at_once = Dot::words_at_once;
+  for (auto& pair : sums) Dot::from_rows(pair);
   Index k = 0;
-  for (; k + at_once <= words; input.template next<at_once>(k), k += at_once, first += next, second += next) {
-    Weights w0[at_once], w1[at_once];
-    for (Index n = 0; n < at_once; ++n) {
-      if constexpr (Input::asks_ahead) {
-        __builtin_prefetch(first + (n + words_ahead) * panel_columns);
-        __builtin_prefetch(second + (n + words_ahead) * panel_columns);
-        input.ask_ahead(k + n);
+  for (; k + at_once <= words; input.template next<at_once>(k), k += at_once) {
+#pragma GCC unroll 16
+    for (std::size_t p = 0; p < Pairs; ++p) {
+      Weights w0[at_once], w1[at_once];
+      for (Index n = 0; n < at_once; ++n) {
+        const auto [first, second] = weights[p].from(n);
+        if constexpr (Input::asks_ahead) {
+          __builtin_prefetch(first + words_ahead * panel_columns);
+          __builtin_prefetch(second + words_ahead * panel_columns);
+          input.ask_ahead(k + n);
+        }
+        w0[n] = Weights::load_aligned(first);
+        w1[n] = Weights::load_aligned(second);
       }
-      w0[n] = Weights::load_aligned(first + n * panel_columns);
-      w1[n] = Weights::load_aligned(second + n * panel_columns);
+      Dot::template step<Rows>(sums[p], input, w0, w1);
+      weights[p] = weights[p].from(at_once);
     }
-    Dot::template step<Rows>(sums, input, w0, w1);
   }
   if constexpr (at_once > 1)
     if (k < words)
-      Dot::template step<Rows>(sums, input, {Weights::load_aligned(first)}, {Weights::load_aligned(second)});
-  Dot::to_rows(sums);
+      for (std::size_t p = 0; p < Pairs; ++p)
+        Dot::template step<Rows>(sums[p], input, {Weights::load_aligned(weights[p].first)}, {Weights::load_aligned(weights[p].second)});
+  for (auto& pair : sums) Dot::to_rows(pair);
 }
 
 }  // namespace janusflow::simd

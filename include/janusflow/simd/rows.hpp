@@ -137,7 +137,7 @@ inline void store(Batch x, bfloat16* p, Index lanes) {
   const Words nan = (words & 0x7fffffffu) > 0x7f800000u, quiet = words | 0x400000u;  // as bfloat16's constructor
   const Words nearest = words + 0x7fffu + ((words >> 16) & 1u);
   const Halves halves = __builtin_convertvector(((nan & quiet) | (~nan & nearest)) >> 16, Halves);
-  std::memcpy(p, &halves, sizeof(halves));
+  std::memcpy(static_cast<void*>(p), &halves, sizeof(halves));
 #endif
 }
 
