@@ -36,6 +36,8 @@ struct Float32Dot : RowSums {
   using WeightWord = float;
   using InputWord = float;
   static constexpr int depth = 1;
+  /// Where a step is but few instructions, a loop's own weigh.
+  static constexpr Index steps = registers == 16 ? 4 : 1;
   static constexpr const char* name = "f32";
   static constexpr bool quantised = false;
 
@@ -50,12 +52,26 @@ struct Float32Dot : RowSums {
 
   template <int Rows, class Input>
   [[gnu::always_inline]] static void step(Batch (&acc)[Rows][2], const Input& input, const Batch (&first)[1], const Batch (&second)[1]) {
+    const Batch b0 = in_register(first[0]), b1 = in_register(second[0]);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(*input.row(r));
-      acc[r][0] = multiply_add(a, first[0], acc[r][0]);
-      acc[r][1] = multiply_add(a, second[0], acc[r][1]);
+      acc[r][0] = multiply_add(a, b0, acc[r][0]);
+      acc[r][1] = multiply_add(a, b1, acc[r][1]);
     }
+  }
+
+ private:
+  /// Of some steps in a row gcc 12 would read a weight from memory for each of its products.
+  static Batch in_register(Batch weight) {
+#if defined(__x86_64__)
+    if constexpr (steps > 1) {
+      auto held = static_cast<Batch::register_type>(weight);
+      asm("" : "+x"(held));
+      return Batch(held);
+    }
+#endif
+    return weight;
   }
 };
 

@@ -8,20 +8,13 @@
 
 namespace janusflow::simd {
 
-/// Vector registers of the architecture this translation unit is compiled for.
-#if defined(__AVX512F__) || defined(__aarch64__)
-inline constexpr int registers = 32;
-#else
-inline constexpr int registers = 16;
-#endif
-
 /// Rows of the largest register tile: two accumulators a row beside two weight vectors and one broadcast.
 inline constexpr int tile_rows = (registers - 4) / 2;
 /// Columns of a register tile: two vectors.
 inline constexpr Index tile_columns = 2 * width;
 /// Pairs of weight panels that one row multiplies at a time. It waits for memory, and so does each of its sums for the last product:
 /// where a pair is but one cache line wide, several go through memory side by side.
-inline constexpr int row_pairs = width == panel_columns ? 1 : 4;
+inline constexpr int row_pairs = whole_lines ? 1 : 4;
 
 /// Whether a tile's sums begin at zero, or go on from what the tile holds.
 enum class Sums { begin, go_on };

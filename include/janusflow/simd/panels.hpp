@@ -12,6 +12,8 @@ namespace janusflow::simd {
 /// Columns that lie side by side in a packed matrix, on every machine alike (so that a file can hold it): whole vectors.
 inline constexpr Index panel_columns = 16;
 static_assert(panel_columns % width == 0);
+/// Whether a vector of them is a whole cache line.
+inline constexpr bool whole_lines = width == panel_columns;
 
 /// Words of a row that lie together in an input panel, which is [words / panel_chunk][rows][panel_chunk]: a row is packed a
 /// cache line at a time, and what one step reads of all rows still lies close together.
@@ -24,14 +26,18 @@ constexpr Index to_next_word(Index k) {
 
 /// How many words of the depth ahead of their use a tile asks for its weights, and a panel's rows for theirs. The first tile of a block that
 /// takes a pair of weight panels finds them beyond the second-level cache, and so do most tiles their inputs where the block's are deep; the
-/// processor's own prefetchers, which begin anew with every panel, come too late.
+/// processor's own prefetchers, which begin anew with every panel, come too late. Where vectors are narrower nothing is asked for: the
+/// processor has more time, and two threads that share a core's decoder less of it for every instruction beside the products.
 inline constexpr Index words_ahead = 64;
 
 /// Where the input words of a tile's rows are, from one word of the depth to the next: as a packed panel has them.
 template <class Word, int Rows>
 struct PanelRows {
   /// One row at a time goes through a matrix from end to end, which the prefetchers foresee.
-  static constexpr bool asks_ahead = Rows > 1;
+  static constexpr bool asks_ahead = whole_lines && Rows > 1;
+  /// So many steps of a policy in a row lie in one chunk: there is no need to look for the next one in between.
+  template <class Dot>
+  static constexpr Index steps = Dot::steps;
 
   const Word* at;
   const Word* panel = at;
@@ -49,7 +55,9 @@ struct PanelRows {
 template <class Word, int Rows>
 class StridedRows {
  public:
-  static constexpr bool asks_ahead = true;
+  static constexpr bool asks_ahead = whole_lines;
+  template <class Dot>
+  static constexpr Index steps = 1;
 
   /// `ahead` is what will be read afterwards, each word of the depth asks for `step` words of it.
   StridedRows(const Word* first, Index stride, const Word* ahead, Index step) : stride_(stride), ahead_(ahead), step_(step) {
@@ -57,6 +65,7 @@ class StridedRows {
     keep();
   }
   const Word* row(int r) const { return third_[r / 3] + r % 3 * stride_; }
+  const StridedRows& from(Index) const { return *this; }  // the first word
   template <Index step>
   void next(Index) {
     for (auto& row : third_) row += step;
@@ -119,7 +128,7 @@ using WordBatch = xsimd::batch<std::uint32_t>;
 
 /// Sums that lie as they are wanted, two vectors a row, and take one word of the depth at a time.
 struct RowSums {
-  static constexpr Index words_at_once = 1;
+  static constexpr Index words_at_once = 1, steps = 1;
   template <int Rows>
   static constexpr int held = Rows;
 
@@ -134,7 +143,7 @@ struct RowSums {
 /// rows 2p and 2p + 1 of four columns are the blocks of the first and of the last two columns. They take two words of the depth
 /// at a time. Behind an odd number of rows comes one of zeros.
 struct BlockSums {
-  static constexpr Index words_at_once = 2;
+  static constexpr Index words_at_once = 2, steps = 1;
   template <int Rows>
   static constexpr int held = Rows + Rows % 2;
 
@@ -195,31 +204,36 @@ template <class Dot, int Rows, std::size_t Pairs, class Sum, class Input>
 [[gnu::always_inline]] inline void add_products(Sum (&sums)[Pairs][Dot::template held<Rows>][2], Index words, Input input,
                                                 std::array<PanelPair<typename Dot::WeightWord>, Pairs> weights) {
   using Weights = xsimd::batch<typename Dot::WeightWord>;
-  constexpr Index at_once = Dot::words_at_once;
+  constexpr Index at_once = Dot::words_at_once, together = Input::template steps<Dot> * at_once;
   for (auto& pair : sums) Dot::from_rows(pair);
   Index k = 0;
-  for (; k + at_once <= words; input.template next<at_once>(k), k += at_once) {
+  for (; k + together <= words; input.template next<together>(k), k += together) {
 #pragma GCC unroll 16
     for (std::size_t p = 0; p < Pairs; ++p) {
-      Weights w0[at_once], w1[at_once];
-      for (Index n = 0; n < at_once; ++n) {
-        const auto [first, second] = weights[p].from(n);
-        if constexpr (Input::asks_ahead) {
-          __builtin_prefetch(first + words_ahead * panel_columns);
-          __builtin_prefetch(second + words_ahead * panel_columns);
-          input.ask_ahead(k + n);
+#pragma GCC unroll 16
+      for (Index s = 0; s < together; s += at_once) {
+        Weights w0[at_once], w1[at_once];
+        for (Index n = 0; n < at_once; ++n) {
+          const auto [first, second] = weights[p].from(s + n);
+          if constexpr (Input::asks_ahead) {
+            __builtin_prefetch(first + words_ahead * panel_columns);
+            __builtin_prefetch(second + words_ahead * panel_columns);
+            input.ask_ahead(k + s + n);
+          }
+          w0[n] = Weights::load_aligned(first);
+          w1[n] = Weights::load_aligned(second);
         }
-        w0[n] = Weights::load_aligned(first);
-        w1[n] = Weights::load_aligned(second);
+        Dot::template step<Rows>(sums[p], input.from(s), w0, w1);
       }
-      Dot::template step<Rows>(sums[p], input, w0, w1);
-      weights[p] = weights[p].from(at_once);
+      weights[p] = weights[p].from(together);
     }
   }
-  if constexpr (at_once > 1)
-    if (k < words)
-      for (std::size_t p = 0; p < Pairs; ++p)
+  if constexpr (together > 1)
+    for (; k < words; input.template next<1>(k), ++k)
+      for (std::size_t p = 0; p < Pairs; ++p) {
         Dot::template step<Rows>(sums[p], input, {Weights::load_aligned(weights[p].first)}, {Weights::load_aligned(weights[p].second)});
+        weights[p] = weights[p].from(1);
+      }
   for (auto& pair : sums) Dot::to_rows(pair);
 }
 

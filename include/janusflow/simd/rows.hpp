@@ -22,6 +22,13 @@ using IntegerBatch = xsimd::batch<std::int32_t>;
 /// Floats in a Batch: 4 (SSE2, NEON), 8 (AVX2) or 16 (AVX-512).
 inline constexpr Index width = static_cast<Index>(Batch::size);
 
+/// Vector registers of the architecture this translation unit is compiled for.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int registers = 32;
+#else
+inline constexpr int registers = 16;
+#endif
+
 /// a * b + c, fused where the machine can.
 inline Batch multiply_add(Batch a, Batch b, Batch c) {
 #if defined(__AVX512F__)
