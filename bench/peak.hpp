@@ -22,46 +22,69 @@ inline void opaque(simd::Batch& x) {
   x = simd::Batch(value);
 }
 
-/// Products and sums of a lane in the policy's own instruction. Where there is none, a product is as many float32 products: the peak
-/// is the same. (AMX's tiles are not counted: shares of this peak exceed 1 with them.)
+#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__)) || defined(__ARM_FEATURE_MATMUL_INT8) || \
+    defined(__ARM_FEATURE_DOTPROD)
+#define JANUSFLOW_BYTE_PRODUCTS
+#elif defined(__AVX512BW__) || (defined(__AVX2__) && !defined(__AVX512F__)) || (defined(__SSE2__) && !defined(__AVX__))
+#define JANUSFLOW_HALF_PRODUCTS
+#endif
+
+/// Products and sums of a lane in the policy's own instructions. Where there are none, a product is as many float32 products: the peak
+/// is the same. (AMX's tiles are not counted, nor 4-bit weights' products, of which more fit into 16 bits: shares of this peak exceed 1
+/// with them.)
 template <class Dot>
 constexpr Index products_at_once() {
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
-  return Dot::quantised ? 4 : Dot::depth;
-#elif defined(__ARM_FEATURE_MATMUL_INT8) || defined(__ARM_FEATURE_DOTPROD)
+#if defined(JANUSFLOW_BYTE_PRODUCTS)
   if (Dot::quantised) return 4 * simd::ByteWords::words_at_once;
+#elif defined(JANUSFLOW_HALF_PRODUCTS)
+  if (Dot::quantised) return 2;
 #endif
-#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#if defined(__AVX512BF16__)
+  if (!Dot::quantised) return Dot::depth;
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   if (!Dot::quantised && Dot::depth == 2) return 4;
 #endif
   return 1;
 }
 
-/// That instruction, on the bits of whatever a and b hold.
+#if defined(JANUSFLOW_BYTE_PRODUCTS) || defined(JANUSFLOW_HALF_PRODUCTS)
+/// Products of bytes: by the instruction for them, or as halves of 16 bits, with an addition of their sums.
+inline simd::IntegerBatch multiply(simd::IntegerBatch acc, simd::IntegerBatch a, simd::IntegerBatch b) {
+#if defined(__AVX512VNNI__)
+  return simd::IntegerBatch(_mm512_dpbusd_epi32(acc, a, b));
+#elif defined(__AVXVNNI__) && !defined(__AVX512F__)
+  return simd::IntegerBatch(_mm256_dpbusd_avx_epi32(acc, a, b));
+#elif defined(__AVX512BW__)
+  return acc + simd::IntegerBatch(_mm512_madd_epi16(a, b));
+#elif defined(__AVX2__)
+  return acc + simd::IntegerBatch(_mm256_madd_epi16(a, b));
+#elif defined(__SSE2__)
+  return acc + simd::IntegerBatch(_mm_madd_epi16(a, b));
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+  return vusmmlaq_s32(acc, vreinterpretq_u8_s32(a), vreinterpretq_s8_s32(b));
+#else
+  return vdotq_s32(acc, vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b));
+#endif
+}
+#endif
+
+/// One of a policy's instructions, on the bits of whatever a and b hold.
 template <class Dot>
 simd::Batch multiply(simd::Batch acc, simd::Batch a, simd::Batch b) {
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
-  if constexpr (Dot::quantised)
-    return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(acc), _mm512_castps_si512(a), _mm512_castps_si512(b)));
-  else if constexpr (Dot::depth == 2)
+#if defined(JANUSFLOW_BYTE_PRODUCTS) || defined(JANUSFLOW_HALF_PRODUCTS)
+  if constexpr (Dot::quantised) {
+    const auto bits = [](simd::Batch x) { return simd::reinterpret<simd::IntegerBatch>(x); };
+    return simd::reinterpret<simd::Batch>(multiply(bits(acc), bits(a), bits(b)));
+  } else
+#endif
+#if defined(__AVX512BF16__)
+  if constexpr (Dot::depth == 2)
     return _mm512_dpbf16_ps(acc, std::bit_cast<__m512bh>(static_cast<__m512>(a)), std::bit_cast<__m512bh>(static_cast<__m512>(b)));
   else
-#elif defined(__aarch64__)
-  [[maybe_unused]] const uint32x4_t x = vreinterpretq_u32_f32(a), y = vreinterpretq_u32_f32(b);
-#if defined(__ARM_FEATURE_MATMUL_INT8)
-  if constexpr (Dot::quantised)
-    return vreinterpretq_f32_s32(vusmmlaq_s32(vreinterpretq_s32_f32(acc), vreinterpretq_u8_u32(x), vreinterpretq_s8_u32(y)));
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  if constexpr (Dot::depth == 2)
+    return vbfmmlaq_f32(acc, vreinterpretq_bf16_f32(a), vreinterpretq_bf16_f32(b));
   else
-#elif defined(__ARM_FEATURE_DOTPROD)
-  if constexpr (Dot::quantised)
-    return vreinterpretq_f32_s32(vdotq_s32(vreinterpretq_s32_f32(acc), vreinterpretq_s8_u32(x), vreinterpretq_s8_u32(y)));
-  else
-#endif
-#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-  if constexpr (!Dot::quantised && Dot::depth == 2)
-    return vbfmmlaq_f32(acc, vreinterpretq_bf16_u32(x), vreinterpretq_bf16_u32(y));
-  else
-#endif
 #endif
     return simd::multiply_add(a, b, acc);
 }
@@ -81,9 +104,11 @@ double peak_flops() {
       opaque(b);
       for (Index i = 0; i < iterations; ++i) {
 #pragma GCC unroll 32
-        for (int c = 0; c < chains; ++c) acc[c] = multiply<Dot>(acc[c], a, b);
-#pragma GCC unroll 32
-        for (int c = 0; c < chains; ++c) opaque(acc[c]);
+        for (int c = 0; c < chains; ++c) {
+          opaque(a);  // or a product whose sum is an instruction of its own would be computed once
+          acc[c] = multiply<Dot>(acc[c], a, b);
+          opaque(acc[c]);
+        }
       }
     });
     const Index products = num_threads() * iterations * chains * simd::width * products_at_once<Dot>();

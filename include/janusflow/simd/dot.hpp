@@ -25,8 +25,8 @@ namespace janusflow::simd {
 //   weight_words_of   the words of panel_columns columns, from `depth` rows of K (not where quantised)
 //   input_words       rounds a row of floats, or of what is rounded already, into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += *input.row(r) . weight_j  for Rows rows and two weight vectors, a word deep or two
-// and an order of its sums (RowSums or BlockSums), which says how many words a step takes; where whole tiles can be multiplied
-// at once, also Tiles, the instructions for that (amx_tiles.hpp).
+// and an order of its sums (RowSums or BlockSums), which says how many words a step takes and how many steps a loop's turn; where
+// whole tiles can be multiplied at once, also Tiles, the instructions for that (amx_tiles.hpp).
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
@@ -36,7 +36,7 @@ struct Float32Dot : RowSums {
   using WeightWord = float;
   using InputWord = float;
   static constexpr int depth = 1;
-  /// Where a step is but few instructions, a loop's own weigh.
+  /// Of a loop's turn: beside few registers a step is but few instructions, and the loop's own weigh.
   static constexpr Index steps = registers == 16 ? 4 : 1;
   static constexpr const char* name = "f32";
   static constexpr bool quantised = false;
