@@ -30,14 +30,27 @@ namespace janusflow::simd {
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
+/// Steps of a loop's turn where registers, and so a step's instructions, are few: the loop's own weigh.
+inline constexpr Index steps_of_few = registers == 16 ? 4 : 1;
+/// Weights in a register: of some steps in a row gcc 12 would read them from memory, or make them anew, for each of their products.
+inline Batch in_register(Batch weights) {
+#if defined(__x86_64__)
+  if constexpr (steps_of_few > 1) {
+    auto held = static_cast<Batch::register_type>(weights);
+    asm("" : "+x"(held));
+    return Batch(held);
+  }
+#endif
+  return weights;
+}
+
 /// float32: one fused multiply-add a word.
 struct Float32Dot : RowSums {
   using Value = float;
   using WeightWord = float;
   using InputWord = float;
   static constexpr int depth = 1;
-  /// Of a loop's turn: beside few registers a step is but few instructions, and the loop's own weigh.
-  static constexpr Index steps = registers == 16 ? 4 : 1;
+  static constexpr Index steps = steps_of_few;
   static constexpr const char* name = "f32";
   static constexpr bool quantised = false;
 
@@ -59,19 +72,6 @@ struct Float32Dot : RowSums {
       acc[r][0] = multiply_add(a, b0, acc[r][0]);
       acc[r][1] = multiply_add(a, b1, acc[r][1]);
     }
-  }
-
- private:
-  /// Of some steps in a row gcc 12 would read a weight from memory for each of its products.
-  static Batch in_register(Batch weight) {
-#if defined(__x86_64__)
-    if constexpr (steps > 1) {
-      auto held = static_cast<Batch::register_type>(weight);
-      asm("" : "+x"(held));
-      return Batch(held);
-    }
-#endif
-    return weight;
   }
 };
 
@@ -152,6 +152,7 @@ struct BFloat16Dot : BFloat16Sums {
 #endif
   }
 #else
+  static constexpr Index steps = steps_of_few;
   struct InputWord {
     float low, high;
   };
@@ -164,7 +165,7 @@ struct BFloat16Dot : BFloat16Sums {
   template <int Rows, class Input>
   [[gnu::always_inline]] static void step(Batch (&acc)[Rows][2], const Input& input, const WordBatch (&first)[1],
                                           const WordBatch (&second)[1]) {
-    const Batch low0 = reinterpret<Batch>(first[0] << 16), low1 = reinterpret<Batch>(second[0] << 16);
+    const Batch low0 = in_register(reinterpret<Batch>(first[0] << 16)), low1 = in_register(reinterpret<Batch>(second[0] << 16));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input.row(r)->low);
@@ -172,7 +173,7 @@ struct BFloat16Dot : BFloat16Sums {
       acc[r][1] = multiply_add(a, low1, acc[r][1]);
     }
     const WordBatch upper(0xffff0000u);
-    const Batch high0 = reinterpret<Batch>(first[0] & upper), high1 = reinterpret<Batch>(second[0] & upper);
+    const Batch high0 = in_register(reinterpret<Batch>(first[0] & upper)), high1 = in_register(reinterpret<Batch>(second[0] & upper));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const Batch a(input.row(r)->high);
