@@ -112,9 +112,62 @@ struct ByteWords : RowSums {
   }
 };
 
-#else
+#elif (defined(__AVX2__) && !defined(__AVX512F__)) || defined(__AVX512BW__)
+/// The weights' magnitudes times inputs that have taken over their signs: two products, of at most 128 times 127, add up in 16 bits,
+/// which unsigned weights' would not.
+struct ByteWords : RowSums {
+  using InputWord = std::uint32_t;
+  static constexpr std::int32_t taken_off = 128;
+  static constexpr Index steps = steps_of_few;
 
-/// Products of 16-bit halves: a pair of products and their sum fit into 32 bits, where AVX2's byte instruction would saturate.
+  static InputWord input_word(const std::int8_t* q) {
+    InputWord word;
+    std::memcpy(&word, q, sizeof(word));
+    return word;
+  }
+
+  template <int Rows, std::size_t Depth>
+  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input,
+                                          const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
+    for (std::size_t k = 0; k < Depth; ++k) {
+      const WordBatch signs(0x80808080u), w0 = first[k] ^ signs, w1 = second[k] ^ signs;
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const IntegerBatch x(static_cast<std::int32_t>(input.row(r)[k]));
+        sum[r][0] = in_order(sum[r][0] + IntegerBatch(sums_of_pairs(pairs(w0, x))));
+        sum[r][1] = in_order(sum[r][1] + IntegerBatch(sums_of_pairs(pairs(w1, x))));
+      }
+    }
+  }
+
+ protected:
+  // Two neighbouring bytes' products in 16 bits, unsigned times signed, or both signed; two of those summed in 32.
+#if defined(__AVX512BW__)
+  using Register = __m512i;
+  static Register unsigned_pairs(Register weight, Register x) { return _mm512_maddubs_epi16(weight, x); }
+  static Register pairs(Register weight, Register x) {
+    return _mm512_maddubs_epi16(_mm512_abs_epi8(weight), _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(weight), _mm512_setzero_si512(), x));
+  }
+  static Register added(Register a, Register b) { return _mm512_add_epi16(a, b); }
+  static Register sums_of_pairs(Register a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+#else
+  using Register = __m256i;
+  static Register unsigned_pairs(Register weight, Register x) { return _mm256_maddubs_epi16(weight, x); }
+  static Register pairs(Register weight, Register x) { return _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(x, weight)); }
+  static Register added(Register a, Register b) { return _mm256_add_epi16(a, b); }
+  static Register sums_of_pairs(Register a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+#endif
+  /// Here: gcc 12 would first make the products of several words, which leave it no registers for the sums.
+  static IntegerBatch in_order(IntegerBatch sums) {
+    auto held = static_cast<Register>(sums);
+    asm("" : "+v"(held));
+    return IntegerBatch(held);
+  }
+};
+#define JANUSFLOW_BYTE_PAIRS
+
+#else
+/// Products of 16-bit halves: a pair of products and their sum fit into 32 bits.
 struct ByteWords : RowSums {
   struct InputWord {
     std::int16_t even[2], odd[2];  // values 0, 2 and 1, 3
@@ -135,23 +188,7 @@ struct ByteWords : RowSums {
  private:
   template <int Rows, int Half>
   [[gnu::always_inline]] static void accumulate(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input, WordBatch weight) {
-#if defined(__AVX512BW__)
-    const __m512i even = _mm512_and_si512(weight, _mm512_set1_epi16(0xff)), odd = _mm512_srli_epi16(weight, 8);
-    for (int r = 0; r < Rows; ++r) {
-      const InputWord& x = *input.row(r);
-      const __m512i a = _mm512_set1_epi32(std::bit_cast<int>(x.even)), b = _mm512_set1_epi32(std::bit_cast<int>(x.odd));
-      const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(a, even), _mm512_madd_epi16(b, odd));
-      sum[r][Half] = IntegerBatch(_mm512_add_epi32(sum[r][Half], products));
-    }
-#elif defined(__AVX2__) && !defined(__AVX512F__)
-    const __m256i even = _mm256_and_si256(weight, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(weight, 8);
-    for (int r = 0; r < Rows; ++r) {
-      const InputWord& x = *input.row(r);
-      const __m256i a = _mm256_set1_epi32(std::bit_cast<int>(x.even)), b = _mm256_set1_epi32(std::bit_cast<int>(x.odd));
-      const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a, even), _mm256_madd_epi16(b, odd));
-      sum[r][Half] = IntegerBatch(_mm256_add_epi32(sum[r][Half], products));
-    }
-#elif defined(__SSE2__) && !defined(__AVX__)
+#if defined(__SSE2__) && !defined(__AVX__)
     const __m128i even = _mm_and_si128(weight, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(weight, 8);
     for (int r = 0; r < Rows; ++r) {
       const InputWord& x = *input.row(r);
@@ -177,28 +214,21 @@ struct ByteWords : RowSums {
 
 #endif
 
-#if (defined(__AVX2__) && !defined(__AVX512F__) && !defined(__AVXVNNI__)) || (defined(__AVX512BW__) && !defined(__AVX512VNNI__))
-/// The same for weights of 4 bits, whose products with signed bytes add up in 16 bits: of up to eight words between from_rows and
-/// to_rows, two products of at most 15 times 127 each.
-struct NibbleWords : RowSums {
-  using InputWord = std::uint32_t;
+#if defined(JANUSFLOW_BYTE_PAIRS)
+/// The same for weights of 4 bits, whose products add up in 16 bits: of up to eight words between from_rows and to_rows, two of at most
+/// 15 times 127 each.
+struct NibbleWords : ByteWords {
   static constexpr std::int32_t taken_off = 0;
 
-  static InputWord input_word(const std::int8_t* q) {
-    InputWord word;
-    std::memcpy(&word, q, sizeof(word));
-    return word;
-  }
-
   template <int Rows, std::size_t Depth>
-  [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input,
+  [[gnu::always_inline]] static void step(IntegerBatch (&sums)[Rows][2], PanelRows<InputWord, Rows> input,
                                           const WordBatch (&first)[Depth], const WordBatch (&second)[Depth]) {
     for (std::size_t k = 0; k < Depth; ++k) {
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const IntegerBatch x(static_cast<std::int32_t>(input.row(r)[k]));
-        sum[r][0] = add_in_order(sum[r][0], products(first[k], x));
-        sum[r][1] = add_in_order(sum[r][1], products(second[k], x));
+        sums[r][0] = in_order(IntegerBatch(added(sums[r][0], unsigned_pairs(first[k], x))));
+        sums[r][1] = in_order(IntegerBatch(added(sums[r][1], unsigned_pairs(second[k], x))));
       }
     }
   }
@@ -206,24 +236,7 @@ struct NibbleWords : RowSums {
   [[gnu::always_inline]] static void to_rows(IntegerBatch (&sums)[Rows][2]) {
 #pragma GCC unroll 16
     for (auto& row : sums)
-      for (auto& sum : row) sum = IntegerBatch(sum_of_halves(sum));
-  }
-
- private:
-#if defined(__AVX512BW__)
-  static __m512i products(__m512i weight, __m512i x) { return _mm512_maddubs_epi16(weight, x); }
-  static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
-  static __m512i sum_of_halves(__m512i a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
-#else
-  static __m256i products(__m256i weight, __m256i x) { return _mm256_maddubs_epi16(weight, x); }
-  static __m256i add(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
-  static __m256i sum_of_halves(__m256i a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
-#endif
-  /// In this order: gcc 12 would first make all of a group's products, which leave it no registers.
-  static IntegerBatch add_in_order(IntegerBatch a, IntegerBatch::register_type b) {
-    auto sum = add(a, b);
-    asm("" : "+v"(sum));
-    return IntegerBatch(sum);
+      for (auto& halves : row) halves = IntegerBatch(sums_of_pairs(halves));
   }
 };
 #else

@@ -30,8 +30,6 @@ namespace janusflow::simd {
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
-/// Steps of a loop's turn where registers, and so a step's instructions, are few: the loop's own weigh.
-inline constexpr Index steps_of_few = registers == 16 ? 4 : 1;
 /// Weights in a register: of some steps in a row gcc 12 would read them from memory, or make them anew, for each of their products.
 inline Batch in_register(Batch weights) {
 #if defined(__x86_64__)

@@ -126,6 +126,9 @@ struct PanelPair {
 /// Vectors of 32-bit words, as weights are packed in.
 using WordBatch = xsimd::batch<std::uint32_t>;
 
+/// Steps of a loop's turn where registers, and so a step's instructions, are few: the loop's own weigh.
+inline constexpr Index steps_of_few = registers == 16 ? 4 : 1;
+
 /// Sums that lie as they are wanted, two vectors a row, and take one word of the depth at a time.
 struct RowSums {
   static constexpr Index words_at_once = 1, steps = 1;
