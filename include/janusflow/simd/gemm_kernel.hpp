@@ -19,27 +19,6 @@ inline constexpr int row_pairs = whole_lines ? 1 : 4;
 /// Whether a tile's sums begin at zero, or go on from what the tile holds.
 enum class Sums { begin, go_on };
 
-template <std::size_t Pairs, std::size_t Held>
-[[gnu::always_inline]] inline void set_to_zero(Batch (&acc)[Pairs][Held][2]) {
-#pragma GCC unroll 16
-  for (auto& pair : acc)
-#pragma GCC unroll 16
-    for (auto& sums : pair) sums[0] = sums[1] = Batch(0.0f);
-}
-/// Calls f(sum, where it lies) for the sums of every row of tiles.
-template <int Rows, class Acc, std::size_t Pairs, class F>
-[[gnu::always_inline]] inline void for_each_sum(Acc (&acc)[Pairs], float* tiles, F&& f) {
-#pragma GCC unroll 16
-  for (auto& pair : acc)
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r, tiles += tile_columns) {
-      f(pair[r][0], tiles);
-      f(pair[r][1], tiles + width);
-    }
-}
-inline void put_down(Batch sum, float* to) { sum.store_aligned(to); }
-inline void take_up(Batch& sum, const float* from) { sum = Batch::load_aligned(from); }
-
 /// tiles[p][r][0, width) (+)= sum_k input[r][k] . weights[p].first[k], tiles[p][r][width, 2 width) likewise with `second`; `words` words
 /// deep. The tiles are [Pairs][Rows][2 width], the input panel [words / panel_chunk][Rows][panel_chunk]; a quantised policy's sums always
 /// begin. Each sum runs over k in order, so an element's value depends on its row and column alone, not on the tile it was computed in.
@@ -57,9 +36,9 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, std::array<Pan
       }
     Batch acc[Pairs][Dot::template held<Rows>][2];
     set_to_zero(acc);
-    if (sums == Sums::go_on) for_each_sum<Rows>(acc, tiles, take_up);
+    if (sums == Sums::go_on) take_up<Rows>(acc, tiles);
     add_products<Dot, Rows>(acc, words, PanelRows<typename Dot::InputWord, Rows>{input}, weights);
-    for_each_sum<Rows>(acc, tiles, put_down);
+    put_down<Rows>(acc, tiles);
   }
 }
 
@@ -89,7 +68,7 @@ void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, PanelPair<typena
     add_products<Dot, Rows>(acc, runs.words, StridedRows<typename Dot::InputWord, Rows>(runs.begin[line], runs.stride, ahead, step),
                             std::array{weights});
   }
-  for_each_sum<Rows>(acc, tile, put_down);
+  put_down<Rows>(acc, tile);
 }
 
 /// Of the functions that Of{}.template operator()<Rows>() gives for 1 to tile_rows rows, the one for `rows`.

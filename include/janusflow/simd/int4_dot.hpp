@@ -127,7 +127,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
           weights[p] = weights[p].from(1);
         }
       for (auto& pair : sum) to_rows(pair);
-      store<Rows>(sum, sums);
+      put_down<Rows>(sum, sums);
     } else {  // the sums leave no registers to make bytes in
       static_assert(Pairs == 1);
       alignas(64) WeightWord bytes0[2 * group_words * panel_columns], bytes1[2 * group_words * panel_columns];

@@ -11,9 +11,10 @@
 
 namespace janusflow::simd {
 
-/// What the quantised policies share, over a machine's step (byte_words.hpp). Weights are unsigned bytes, q + offset, and inputs signed ones, as most instructions want them;
-/// an input row has a head with minus what that offset (less what a step takes off) adds to its sum, so that the integer sum is that
-/// of the signed products. Sums wrap around as two's complement does: only the final one must fit into 32 bits.
+/// What the quantised policies share, over a machine's step (byte_words.hpp). Weights are unsigned bytes, q + offset, and inputs signed
+/// ones, as most instructions want them; an input row has a head with minus what that offset (less what a step takes off) adds to its sum,
+/// so that the integer sum is that of the signed products. Sums wrap around as two's complement does: only the final one must fit into 32
+/// bits.
 template <class Machine>
 struct ByteDot : Machine {
   using InputWord = typename Machine::InputWord;
@@ -37,24 +38,7 @@ struct ByteDot : Machine {
     set_to_zero(sum);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
     add_products<ByteDot, Rows>(sum, words, PanelRows<InputWord, Rows>{input}, weights);
-    store<Rows>(sum, sums);
-  }
-  template <std::size_t Pairs, std::size_t Held>
-  [[gnu::always_inline]] static void set_to_zero(IntegerBatch (&sum)[Pairs][Held][2]) {
-#pragma GCC unroll 16
-    for (auto& pair : sum)
-#pragma GCC unroll 16
-      for (auto& row : pair) row[0] = row[1] = IntegerBatch(0);
-  }
-  template <int Rows, std::size_t Pairs, std::size_t Held>
-  [[gnu::always_inline]] static void store(const IntegerBatch (&sum)[Pairs][Held][2], std::int32_t* sums) {
-#pragma GCC unroll 16
-    for (auto& pair : sum)
-#pragma GCC unroll 16
-      for (int r = 0; r < Rows; ++r, sums += 2 * width) {
-        pair[r][0].store_aligned(sums);
-        pair[r][1].store_aligned(sums + width);
-      }
+    put_down<Rows>(sum, sums);
   }
   /// Sums that were put down, with what their row started from, as floats.
   static Batch started(const std::int32_t* sums, IntegerBatch start) {

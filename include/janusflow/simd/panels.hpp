@@ -126,6 +126,35 @@ struct PanelPair {
 /// Vectors of 32-bit words, as weights are packed in.
 using WordBatch = xsimd::batch<std::uint32_t>;
 
+// The sums of some tiles, [pairs of panels][rows][two vectors], in registers and in memory.
+template <class Sum, std::size_t Pairs, std::size_t Held>
+[[gnu::always_inline]] inline void set_to_zero(Sum (&sums)[Pairs][Held][2]) {
+#pragma GCC unroll 16
+  for (auto& pair : sums)
+#pragma GCC unroll 16
+    for (auto& row : pair) row[0] = row[1] = Sum(typename Sum::value_type(0));
+}
+template <int Rows, class Sum, std::size_t Pairs, std::size_t Held>
+[[gnu::always_inline]] inline void take_up(Sum (&sums)[Pairs][Held][2], const typename Sum::value_type* tiles) {
+#pragma GCC unroll 16
+  for (auto& pair : sums)
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r, tiles += 2 * width) {
+      pair[r][0] = Sum::load_aligned(tiles);
+      pair[r][1] = Sum::load_aligned(tiles + width);
+    }
+}
+template <int Rows, class Sum, std::size_t Pairs, std::size_t Held>
+[[gnu::always_inline]] inline void put_down(const Sum (&sums)[Pairs][Held][2], typename Sum::value_type* tiles) {
+#pragma GCC unroll 16
+  for (const auto& pair : sums)
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r, tiles += 2 * width) {
+      pair[r][0].store_aligned(tiles);
+      pair[r][1].store_aligned(tiles + width);
+    }
+}
+
 /// Steps of a loop's turn where registers, and so a step's instructions, are few: the loop's own weigh.
 inline constexpr Index steps_of_few = registers == 16 ? 4 : 1;
 
