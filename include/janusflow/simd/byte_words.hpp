@@ -14,7 +14,7 @@
 
 namespace janusflow::simd {
 
-// A level of the machine, ByteWords, has
+// A level of the machine, ByteWords (for weights of 4 bits NibbleWords), has
 //   InputWord    what an input row's panel holds for four signed bytes, and input_word, which makes it
 //   taken_off    what a step takes off every weight byte: 128 where the instruction wants signed ones
 //   step<Rows>   sum[r][j] += the words of weight j . the words of row r from `input` on, one or two of them; the weights'
