@@ -49,6 +49,7 @@ set(emoji "${PROJECT_SOURCE_DIR}/examples/models/emoji")
 if(EXISTS "${emoji}/config.json")
   add_consumer(embed "${PROJECT_SOURCE_DIR}/examples/embed" "-DCMAKE_PREFIX_PATH=${prefix}"
                RUN embed "${emoji}" "red apple" "${CMAKE_CURRENT_BINARY_DIR}/embed.png")
+  set_tests_properties(consumer_embed PROPERTIES COST 100) # the longest of all: not last and alone
 else()
   message(STATUS "janusflow: the test of examples/embed is left out: there is no model in examples/models/emoji")
 endif()
