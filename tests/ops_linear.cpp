@@ -139,14 +139,14 @@ TEST_CASE_TEMPLATE("linear_each and swiglu: of wide matrices too one row has the
   const auto x = random_tensor<float>(Shape{Index{5}, Index{77}}, 1);
   for (const Index out : {16 * jf::simd::tile_columns, 70 * jf::simd::tile_columns + 3}) {
     const auto first = packed<Dot>(random_tensor<float>(Shape{out, Index{77}}, 2)), second = packed<Dot>(random_tensor<float>(Shape{out, Index{77}}, 3));
-    const auto [a, b] = jf::linear_each(x, first, second);
+    const auto both = jf::linear_each(x, first, second);
     const auto gated = jf::swiglu(x, first, second);
     const auto row = [](const Tensor<float, 2>& y) { return Tensor<float, 2>(y.view().slice(3, 4)); };
     check_threads([&] {
-      const auto [one_a, one_b] = jf::linear_each(row(x), first, second);
-      CHECK(same_bytes(one_a, row(a)));
-      CHECK(same_bytes(one_b, row(b)));
-      CHECK(same_bytes(jf::linear(row(x), second), row(b)));
+      const auto alone = jf::linear_each(row(x), first, second);
+      CHECK(same_bytes(alone[0], row(both[0])));
+      CHECK(same_bytes(alone[1], row(both[1])));
+      CHECK(same_bytes(jf::linear(row(x), second), row(both[1])));
       return jf::swiglu(row(x), first, second);
     });
     CHECK(same_bytes(jf::swiglu(row(x), first, second), row(gated)));
