@@ -123,7 +123,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
 #pragma GCC unroll 16
         for (std::size_t p = 0; p < Pairs; ++p) {
           const Words w0 = Words::load_aligned(weights[p].first), w1 = Words::load_aligned(weights[p].second);
-          step<Rows>(sum[p], PanelRows<InputWord, Rows>{input}, {w0 & low, (w0 >> 4) & low}, {w1 & low, (w1 >> 4) & low});
+          step<Rows>(sum[p], PanelRows<InputWord, Rows>{input}, {w0 & low, upper(w0) & low}, {w1 & low, upper(w1) & low});
           weights[p] = weights[p].from(1);
         }
       for (auto& pair : sum) to_rows(pair);
@@ -135,14 +135,20 @@ struct Int4Dot : ByteDot<NibbleWords> {
         const Words w0 = Words::load_aligned(weights[0].first), w1 = Words::load_aligned(weights[0].second);
         (w0 & low).store_aligned(bytes0 + 2 * w * panel_columns);
         (w1 & low).store_aligned(bytes1 + 2 * w * panel_columns);
-        ((w0 >> 4) & low).store_aligned(bytes0 + (2 * w + 1) * panel_columns);
-        ((w1 >> 4) & low).store_aligned(bytes1 + (2 * w + 1) * panel_columns);
+        (upper(w0) & low).store_aligned(bytes0 + (2 * w + 1) * panel_columns);
+        (upper(w1) & low).store_aligned(bytes1 + (2 * w + 1) * panel_columns);
       }
       add_up<Rows>(2 * group_words, input, std::array{PanelPair<WeightWord>{bytes0, bytes1}}, sums);
     }
   }
 
   static constexpr Index head_word = group / 4;  // of a group's chunk
+
+  /// The words shifted by four bits. (gcc 12 warns of its own header in xsimd's shift for AVX-512.)
+  static Words upper(Words words) {
+    using Lanes [[gnu::vector_size(sizeof(Words))]] = std::uint32_t;
+    return Words((Words::register_type)((Lanes)(Words::register_type)words >> 4));
+  }
 
   /// The scales of the first or second of two groups, which lie before both.
   static Batch group_scale(const WeightWord* panel, Index half) {
