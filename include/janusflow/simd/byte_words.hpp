@@ -21,26 +21,30 @@ namespace janusflow::simd {
 //                bytes are unsigned
 // and the order of its sums (panels.hpp). Products and sums are exact, but for the sums' wrapping around at 32 bits.
 
-#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__)) || \
-    defined(__ARM_FEATURE_MATMUL_INT8) || defined(__ARM_FEATURE_DOTPROD)
-/// Bytes times bytes in one instruction: VPDPBUSD, USMMLA, or SDOT, which wants both of them signed.
-#if defined(__ARM_FEATURE_MATMUL_INT8)
-struct ByteWords : BlockSums {
-#else
-struct ByteWords : RowSums {
-#endif
+/// Input words of four signed bytes, as most instructions take them.
+struct BytesAsTheyAre {
   using InputWord = std::uint32_t;
-#if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
-  static constexpr std::int32_t taken_off = 128;
-#else
-  static constexpr std::int32_t taken_off = 0;
-#endif
 
   static InputWord input_word(const std::int8_t* q) {
     InputWord word;
     std::memcpy(&word, q, sizeof(word));
     return word;
   }
+};
+
+#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__)) || \
+    defined(__ARM_FEATURE_MATMUL_INT8) || defined(__ARM_FEATURE_DOTPROD)
+/// Bytes times bytes in one instruction: VPDPBUSD, USMMLA, or SDOT, which wants both of them signed.
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+struct ByteWords : BlockSums, BytesAsTheyAre {
+#else
+struct ByteWords : RowSums, BytesAsTheyAre {
+#endif
+#if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
+  static constexpr std::int32_t taken_off = 128;
+#else
+  static constexpr std::int32_t taken_off = 0;
+#endif
 
   template <int Rows, std::size_t Depth>
   [[gnu::always_inline]] static void step(IntegerBatch (&sum)[held<Rows>][2], PanelRows<InputWord, Rows> input,
@@ -115,16 +119,9 @@ struct ByteWords : RowSums {
 #elif (defined(__AVX2__) && !defined(__AVX512F__)) || defined(__AVX512BW__)
 /// The weights' magnitudes times inputs that have taken over their signs: two products, of at most 128 times 127, add up in 16 bits,
 /// which unsigned weights' would not.
-struct ByteWords : RowSums {
-  using InputWord = std::uint32_t;
+struct ByteWords : RowSums, BytesAsTheyAre {
   static constexpr std::int32_t taken_off = 128;
   static constexpr Index steps = steps_of_few;
-
-  static InputWord input_word(const std::int8_t* q) {
-    InputWord word;
-    std::memcpy(&word, q, sizeof(word));
-    return word;
-  }
 
   template <int Rows, std::size_t Depth>
   [[gnu::always_inline]] static void step(IntegerBatch (&sum)[Rows][2], PanelRows<InputWord, Rows> input,
