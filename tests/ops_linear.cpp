@@ -153,7 +153,8 @@ TEST_CASE_TEMPLATE("linear_each and swiglu: of wide matrices too one row has the
   }
 }
 
-TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of the tensor that was written", Dot, Float32Dot, BFloat16Dot, Int8Dot) {
+TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of a tensor that is written", Dot, Float32Dot, BFloat16Dot, Int8Dot,
+                   Int4Dot) {
   using Matrix = jf::PackedMatrix<Dot>;
   const Case c;
   const Tensor<float, 2> row(c.x.view()[1].slice(8, 9));
@@ -166,11 +167,22 @@ TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of the
     const auto bias = random_tensor<float>(Shape{middle}, 8);
     const auto check = [&](const auto& x) {
       const auto residual = jf::linear(x, packed<Dot>(random_tensor<float>(Shape{Index{20}, Index{37}}, 9)));
-      const auto y = jf::linear(jf::linear(x, first, bias, jf::Gelu{}), last, {}, jf::Add{residual});
+      // What lies between is rounded to bfloat16 first where rows are quantised; what is rounded in any case has its own activations.
+      using Rounded = std::conditional_t<std::is_same_v<Dot, Float32Dot>, float, jf::bfloat16>;
+      const auto rounded = [](auto y) {
+        if constexpr (Dot::quantised) round_to_bfloat16(y);
+        return y;
+      };
+      auto activated = jf::linear(x, first, bias);
+      jf::simd::map(activated.size(), activated.data(), [](jf::simd::Batch v) { return jf::simd::gelu<Rounded>(v); }, activated.data());
+      auto gated = jf::linear(x, first);
+      jf::simd::map(gated.size(), gated.data(), [](jf::simd::Batch g, jf::simd::Batch u) { return jf::simd::silu<Rounded>(g) * u; },
+                    gated.data(), jf::linear(x, second).data());
+      const auto y = jf::linear(rounded(std::move(activated)), last, {}, jf::Add{residual});
       const auto through = [&] { return jf::linear(jf::linear_for<Matrix>(x, first, bias, jf::Gelu{}), last, {}, jf::Add{residual}); };
       CHECK(same_bytes(through(), y));
       check_threads(through);
-      CHECK(same_bytes(jf::linear(jf::swiglu_for<Matrix>(x, first, second), last), jf::linear(jf::swiglu(x, first, second), last)));
+      CHECK(same_bytes(jf::linear(jf::swiglu_for<Matrix>(x, first, second), last), jf::linear(rounded(std::move(gated)), last)));
       const auto rms = jf::rms_norm_for<Matrix>(x, norm, 1e-6f);
       CHECK(same_bytes(jf::linear(rms, first), jf::linear(jf::rms_norm(x, norm, 1e-6f), first)));
       CHECK(same_bytes(jf::swiglu(rms, first, second), jf::swiglu(jf::rms_norm(x, norm, 1e-6f), first, second)));

@@ -95,7 +95,9 @@ struct HeadKeys {
   }
 };
 
-/// Running softmax of up to tile_rows queries, of powers of two of their scores times a scale: maximum and sum of powers so far.
+/// Running softmax of up to tile_rows queries, of powers of two of their scores times a scale: maximum and sum of powers so far. The
+/// powers will be rounded to T.
+template <class T>
 class OnlineSoftmax {
  public:
   explicit OnlineSoftmax(float scale) : scale_(scale) {
@@ -138,8 +140,8 @@ class OnlineSoftmax {
       simd::Batch first(0.0f), second = first;
       const simd::Batch from(level[r]);
       for (Index i = 0; i < pieces; ++i, score += stride) {
-        const simd::Batch a = simd::exp2_of_negative(simd::Batch::load_aligned(score) - from, scale);
-        const simd::Batch b = simd::exp2_of_negative(simd::Batch::load_aligned(score + simd::width) - from, scale);
+        const simd::Batch a = simd::exp2_of_negative<T>(simd::Batch::load_aligned(score) - from, scale);
+        const simd::Batch b = simd::exp2_of_negative<T>(simd::Batch::load_aligned(score + simd::width) - from, scale);
         first += a, second += b;
         put(r, i, a, b);
       }
@@ -203,7 +205,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   for (Index r = 0; r < rows; ++r) pack_input_row<Dot>(query(begin + r), dim, scratch.words.data(), r, rows);
 
   const auto product = simd::gemm_tile_for<Dot>(rows);
-  OnlineSoftmax softmax(score_scale(dim));
+  OnlineSoftmax<typename Dot::Value> softmax(score_scale(dim));
   for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
     const Index pieces = (std::min(limit, block + key_block) - block + piece - 1) / piece;
     for (Index i = 0; i < pieces; ++i) {
@@ -297,7 +299,7 @@ template <class T, class N>
 void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Index limit, float* out) {
   const Index dim = all.dim;
   alignas(64) float scores[key_block];
-  OnlineSoftmax softmax(score_scale(dim));
+  OnlineSoftmax<float> softmax(score_scale(dim));
   std::fill_n(out, dim, 0.0f);
   for (Index block = first_key; block < limit; block += key_block) {
     const Index end = std::min(limit, block + key_block), pieces = (end - block + simd::tile_columns - 1) / simd::tile_columns;

@@ -8,18 +8,25 @@
 
 namespace janusflow {
 
-// What follows a product, on a vector of its outputs at (row, column .. column + count).
+// What follows a product, on a vector of its outputs at (row, column .. column + count). Where its exactness depends on what the result
+// is rounded to, float or bfloat16, that is T.
 /// Nothing.
 struct Identity {
   simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return y; }
 };
 /// gelu(y), the exact form.
 struct Gelu {
-  simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return simd::gelu(y); }
+  template <class T>
+  simd::Batch operator()(simd::Batch y, Index, Index, Index) const {
+    return simd::gelu<T>(y);
+  }
 };
 /// silu(y).
 struct Silu {
-  simd::Batch operator()(simd::Batch y, Index, Index, Index) const { return simd::silu(y); }
+  template <class T>
+  simd::Batch operator()(simd::Batch y, Index, Index, Index) const {
+    return simd::silu<T>(y);
+  }
 };
 /// y + x, the residual connection; x has y's rows and columns.
 template <class X>
@@ -35,6 +42,13 @@ template <class X>
 Add(const X&) -> Add<X>;
 
 namespace detail {
+
+/// after(y, row, column, count), whose result will be rounded to T.
+template <class T, class After>
+simd::Batch follow(const After& after, simd::Batch y, Index row, Index column, Index count) {
+  if constexpr (requires { after(y, row, column, count); }) return after(y, row, column, count);
+  else return after.template operator()<T>(y, row, column, count);
+}
 
 /// Throws unless what `after` reads has the product's rows and columns.
 template <class After>
@@ -88,6 +102,7 @@ struct StoreTile {
           for (Index r = 0; r < rows; ++r) after.ask_ahead(row + r, column);
   }
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
+    using T = std::remove_pointer_t<decltype(place(row))>;
     for (Index half = 0; half < 2; ++half, tile += simd::width) {
       const Index column = order.panel(pair, half) * simd::width;
       if (column >= columns) return;
@@ -98,7 +113,7 @@ struct StoreTile {
       alignas(64) float results[simd::tile_rows * simd::width];
       for (Index r = 0; r < rows; ++r) {
         const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
-        after(sum, row + r, column, count).store_aligned(results + r * simd::width);
+        follow<T>(after, sum, row + r, column, count).store_aligned(results + r * simd::width);
       }
       for (Index r = 0; r < rows; ++r) {
         const auto result = simd::Batch::load_aligned(results + r * simd::width);
@@ -136,11 +151,10 @@ struct PackTile {
       const Index count = std::min(simd::width, to.features() - column);
       const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
       pack_columns(to, row, rows, column, count, [&](Index r) {
-        return after(simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift, row + r, column, count);
+        return follow<typename Dot::Value>(after, simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift, row + r, column, count);
       });
     }
   }
-
 };
 
 template <class Dot>
@@ -193,12 +207,14 @@ Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const
   return detail::linear_as<float>(x, weight, bias, after);
 }
 
-/// linear for products with matrices of type Matrix to read: the same numbers, packed where they are of the same policy and whole rows
-/// are not needed for it (as those that are quantised need them), else a tensor.
+/// linear for products with matrices of type Matrix to read. Where they are of the same policy: the same numbers, packed; or, where whole
+/// rows are needed for that, as quantised matrices need them, rounded to bfloat16, half of what is written and read again. Else a tensor.
 template <class Matrix, ProductInput X, class Dot, class After = Identity>
 auto linear_for(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {}, After after = {}) {
-  if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>> || Dot::quantised) {
+  if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>>) {
     return linear(x, weight, bias, after);
+  } else if constexpr (Dot::quantised) {
+    return detail::linear_as<bfloat16>(x, weight, bias, after);
   } else {
     detail::require_columns(x, weight);
     const Shape<X::rank> shape = detail::input_shape(x).with_last(weight.out_features());
@@ -253,9 +269,24 @@ void require_swiglu(const X& x, const PackedMatrix<Dot>& gate, const PackedMatri
           Shape{up.out_features(), up.in_features()});
 }
 
-/// silu(gate) * up of a row of a tile of both.
-inline simd::Batch gated(const float* tile) {
-  return simd::silu(simd::Batch::load_aligned(tile)) * simd::Batch::load_aligned(tile + simd::width);
+/// silu(gate) * up of a row of a tile of both, to be rounded to T.
+template <class T>
+simd::Batch gated(const float* tile) {
+  return simd::silu<T>(simd::Batch::load_aligned(tile)) * simd::Batch::load_aligned(tile + simd::width);
+}
+
+/// swiglu into a tensor of T.
+template <class T, class X, class Dot>
+Tensor<T, X::rank> swiglu_as(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
+  require_swiglu(x, gate, up);
+  const Index columns = gate.out_features();
+  Tensor<T, X::rank> y(input_shape(x).with_last(columns));
+  const bool stream = too_large_for_caches(y.shape().rows(), columns);
+  gemm<Dot>(packed_input<Dot>(x), PanelTwins<Dot>{gate, up}, [&](Index row, Index rows, Index panel, const float* tile) {
+    const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
+    for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) put(gated<T>(tile), y.data() + (row + r) * columns + column, count, stream);
+  });
+  return y;
 }
 
 }  // namespace detail
@@ -264,25 +295,16 @@ inline simd::Batch gated(const float* tile) {
 /// arXiv 2002.05202, eq. 6), without biases. The same bytes as silu(linear(x, gate)) times linear(x, up).
 template <ProductInput X, class Dot>
 Tensor<float, X::rank> swiglu(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
-  detail::require_swiglu(x, gate, up);
-  const Index columns = gate.out_features();
-  Tensor<float, X::rank> y(detail::input_shape(x).with_last(columns));
-  const bool stream = detail::too_large_for_caches(y.shape().rows(), columns);
-  gemm<Dot>(detail::packed_input<Dot>(x), PanelTwins<Dot>{gate, up},
-            [&](Index row, Index rows, Index panel, const float* tile) {
-              const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
-              for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) {
-                detail::put(detail::gated(tile), y.data() + (row + r) * columns + column, count, stream);
-              }
-            });
-  return y;
+  return detail::swiglu_as<float>(x, gate, up);
 }
 
 /// swiglu for products with matrices of type Matrix to read, as linear_for.
 template <class Matrix, ProductInput X, class Dot>
 auto swiglu_for(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Dot>& up) {
-  if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>> || Dot::quantised) {
+  if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>>) {
     return swiglu(x, gate, up);
+  } else if constexpr (Dot::quantised) {
+    return detail::swiglu_as<bfloat16>(x, gate, up);
   } else {
     detail::require_swiglu(x, gate, up);
     const Index columns = gate.out_features();
@@ -290,7 +312,7 @@ auto swiglu_for(const X& x, const PackedMatrix<Dot>& gate, const PackedMatrix<Do
     PackedRows<Dot, X::rank> y{shape, {shape.rows(), columns}};
     gemm<Dot>(detail::packed_input<Dot>(x), PanelTwins<Dot>{gate, up}, [&](Index row, Index rows, Index panel, const float* tile) {
       const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
-      detail::pack_columns(y.input, row, rows, column, count, [&](Index r) { return detail::gated(tile + r * simd::tile_columns); });
+      detail::pack_columns(y.input, row, rows, column, count, [&](Index r) { return detail::gated<typename Dot::Value>(tile + r * simd::tile_columns); });
     });
     return y;
   }

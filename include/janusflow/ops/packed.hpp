@@ -187,8 +187,8 @@ class PackedInput {
   using Word = typename Dot::InputWord;
 
   /// `x` of any rank counts as its rows.
-  template <int R>
-  explicit PackedInput(TensorView<const float, R> x) : PackedInput(x.rows(), x.shape.last(), [&](Index r, float*) { return x.row(r); }) {}
+  template <class T, int R>
+  explicit PackedInput(TensorView<const T, R> x) : PackedInput(x.rows(), x.shape.last(), [&](Index r, float*) { return x.row(r); }) {}
   /// From read(row, buffer): the row's k numbers, put into the buffer or where they lie.
   template <class Read>
   PackedInput(Index rows, Index k, Read&& read) : PackedInput(rows, k) {
@@ -241,7 +241,7 @@ Shape<R> input_shape(const PackedRows<Dot, R>& x) {
 /// x packed for Dot.
 template <class Dot, TensorLike X>
 PackedInput<Dot> packed_input(const X& x) {
-  return PackedInput<Dot>(TensorView<const float, X::rank>(x.view()));
+  return PackedInput<Dot>(TensorView<const typename X::value_type, X::rank>(x.view()));
 }
 template <class Dot, int R>
 const PackedInput<Dot>& packed_input(const PackedRows<Dot, R>& x) {

@@ -156,6 +156,11 @@ struct BFloat16Dot : BFloat16Sums {
   };
   template <class T>
   static void input_words(const T* values, Index count, InputWord* words) {
+    for (; count >= width; count -= width, values += width, words += width / depth) {
+      Batch rounded = load(values, width);
+      if constexpr (std::is_same_v<T, float>) rounded = rounded_to_bfloat16(rounded);
+      std::memcpy(static_cast<void*>(words), &rounded, sizeof(rounded));
+    }
     for (; count > 0; count -= depth, values += depth)
       *words++ = {static_cast<float>(bfloat16(values[0])), count > 1 ? static_cast<float>(bfloat16(values[1])) : 0.0f};
   }

@@ -74,7 +74,8 @@ struct Int4Dot : ByteDot<NibbleWords> {
     }
   }
   /// Rounds a row of k inputs into chunks that are `stride` words apart: of each group its words, then its head.
-  static void pack_inputs(const float* values, Index k, InputWord* to, Index stride) {
+  template <class T>
+  static void pack_inputs(const T* values, Index k, InputWord* to, Index stride) {
     for (Index begin = 0; begin < input_words(k) / panel_chunk * group; begin += group, to += stride) {
       std::int8_t q[group] = {};
       const Index count = std::clamp<Index>(k - begin, 0, group);

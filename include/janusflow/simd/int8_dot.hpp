@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "janusflow/simd/byte_words.hpp"
 #include "janusflow/simd/dot.hpp"
@@ -62,8 +63,9 @@ struct ByteDot : Machine {
     return scale;
   }
 
-  /// 8 bits, symmetric: the scale of n values is max |x| / 127, and 1 where all are zero.
-  static float scale_of(const float* values, Index n) {
+  /// 8 bits, symmetric: the scale of n values, float or bfloat16, is max |x| / 127, and 1 where all are zero.
+  template <class T>
+  static float scale_of(const T* values, Index n) {
     Batch top(0.0f);
     for (Index i = 0; i < n; i += width) top = max(top, xsimd::abs(load(values + i, std::min(width, n - i))));
     const float largest = max_of_lanes(top);
@@ -73,7 +75,8 @@ struct ByteDot : Machine {
     return static_cast<std::int32_t>(std::nearbyint(value * inverse_scale));
   }
   /// quantise() of n values, and zeros up to a whole number of vectors; returns their sums, lane by lane.
-  static IntegerBatch quantise(const float* values, Index n, float inverse_scale, std::int8_t* q) {
+  template <class T>
+  static IntegerBatch quantise(const T* values, Index n, float inverse_scale, std::int8_t* q) {
     IntegerBatch sums(0);
     for (Index i = 0; i < n; i += width) {
       const Batch scaled = load(values + i, std::min(width, n - i)) * Batch(inverse_scale);
@@ -82,9 +85,13 @@ struct ByteDot : Machine {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtepi32_epi8(integers));
 #else
       const IntegerBatch integers = xsimd::to_int(xsimd::nearbyint(scaled));
-      alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
-      integers.store_aligned(lanes.data());
-      for (Index j = 0; j < width; ++j) q[i + j] = static_cast<std::int8_t>(lanes[static_cast<std::size_t>(j)]);
+      // The lowest byte of each, by a shuffle: for a conversion gcc 12 takes them one by one.
+      using Bytes [[gnu::vector_size(sizeof(Batch))]] = std::int8_t;
+      const auto bytes = std::bit_cast<Bytes>(static_cast<typename IntegerBatch::register_type>(integers));
+      const auto lowest = [&]<int... lane>(std::integer_sequence<int, lane...>) {
+        return __builtin_shufflevector(bytes, bytes, (4 * lane)...);
+      }(std::make_integer_sequence<int, static_cast<int>(width)>());
+      std::memcpy(q + i, &lowest, sizeof(lowest));
 #endif
       sums += integers;
     }
@@ -123,7 +130,8 @@ struct Int8Dot : ByteDot<ByteWords> {
     }
   }
   /// Rounds a row of k inputs into chunks that are `stride` words apart: its head, then the words.
-  static void pack_inputs(const float* values, Index k, InputWord* to, Index stride) {
+  template <class T>
+  static void pack_inputs(const T* values, Index k, InputWord* to, Index stride) {
     const float scale = scale_of(values, k);
     InputWord* const head = to;
     IntegerBatch sums(0);

@@ -76,7 +76,11 @@ inline Batch max(Batch a, Batch b) {
     return Batch(typename Batch::register_type(_mm512_maskz_max_ps(static_cast<__mmask16>(-1), a, b)));
   else
 #endif
+#if defined(__x86_64__)
+    return xsimd::max(a, b);  // MAXPS, which says the same of NaN
+#else
     return xsimd::select(a > b, a, b);
+#endif
 }
 
 /// The first `lanes` (1 to width) floats from p; lanes after them hold `fill` and memory after them is not touched.
@@ -118,6 +122,27 @@ template <class T>
   for (Index i = 0; i < n; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(p + i);
 }
 
+namespace detail {
+/// The bits of each lane, as the compilers' own vector type, whose upper half is the lane rounded to bfloat16.
+using Bits [[gnu::vector_size(sizeof(Batch))]] = std::uint32_t;
+inline Bits nearest_bfloat16(Batch x) {
+  using Floats [[gnu::vector_size(sizeof(Batch))]] = float;
+  Bits bits;
+  Floats lanes;
+  std::memcpy(&bits, &x, sizeof(bits));
+  std::memcpy(&lanes, &x, sizeof(lanes));
+  const Bits quiet = bits | 0x400000u, nearest = bits + 0x7fffu + ((bits >> 16) & 1u);  // as bfloat16's constructor
+  return lanes == lanes ? nearest : quiet;
+}
+}  // namespace detail
+
+/// Each lane rounded to bfloat16, as a float.
+inline Batch rounded_to_bfloat16(Batch x) {
+  const detail::Bits bits = detail::nearest_bfloat16(x) & 0xffff0000u;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+
 /// Writes the first `lanes` (1 to width) lanes of x to p.
 inline void store(Batch x, float* p, Index lanes) {
   if (lanes == width) return x.store_unaligned(p);
@@ -138,12 +163,7 @@ inline void store(Batch x, bfloat16* p, Index lanes) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), std::bit_cast<__m256i>(_mm512_cvtneps_pbh(x)));
 #else
   using Halves [[gnu::vector_size(sizeof(Batch) / 2)]] = std::uint16_t;
-  using Words [[gnu::vector_size(sizeof(Batch))]] = std::uint32_t;
-  Words words;
-  std::memcpy(&words, &x, sizeof(words));
-  const Words nan = (words & 0x7fffffffu) > 0x7f800000u, quiet = words | 0x400000u;  // as bfloat16's constructor
-  const Words nearest = words + 0x7fffu + ((words >> 16) & 1u);
-  const Halves halves = __builtin_convertvector(((nan & quiet) | (~nan & nearest)) >> 16, Halves);
+  const Halves halves = __builtin_convertvector(detail::nearest_bfloat16(x) >> 16, Halves);
   std::memcpy(static_cast<void*>(p), &halves, sizeof(halves));
 #endif
 }
