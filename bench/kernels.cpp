@@ -73,6 +73,21 @@ void matrix_vector(benchmark::State& state) {
   run(state, "GB/s", static_cast<double>(weight.storage().size_bytes()), read_peak(), [&] { linear(x, weight); });
 }
 
+/// x + the second layer of what follows the first: a transformer's feed-forward, rows [m, k], `hidden` between, gated or by GELU.
+template <class Dot>
+void feed_forward(benchmark::State& state) {
+  const Index m = state.range(0), k = state.range(1), hidden = state.range(2);
+  const bool gated = state.range(3) != 0;
+  using Matrix = PackedMatrix<Dot>;
+  const auto first = randomized(Matrix(hidden, k)), up = gated ? randomized(Matrix(hidden, k)) : Matrix(), second = randomized(Matrix(k, hidden));
+  const Tensor<float, 1> bias(Shape{hidden}, 0.1f);
+  const auto x = filled(Shape{m, k});
+  run(state, "GFLOP/s", (gated ? 6.0 : 4.0) * static_cast<double>(m * hidden * k), flop_peak<Dot>(), [&] {
+    if (gated) linear(swiglu_for<Matrix>(x, first, up), second, {}, Add{x});
+    else linear(linear_for<Matrix>(x, first, bias, Gelu{}), second, {}, Add{x});
+  });
+}
+
 /// One sequence; `heads` of `dim`. Half of the products where causal.
 template <class Dot>
 void attend(benchmark::State& state) {
@@ -150,6 +165,7 @@ template <class Dot>
 void register_policy(const std::string& name) {
   const auto add = [&](const std::string& op, auto* f) { return benchmark::RegisterBenchmark((op + '/' + name).c_str(), f)->UseManualTime(); };
   add("linear", product<Dot>)->Args({1154, 5632, 2048})->Args({1154, 2048, 5632})->Args({577, 2048, 2048})->Args({576, 4096, 1024})->Args({576, 1024, 4096});
+  add("feed_forward", feed_forward<Dot>)->Args({1154, 2048, 5632, 1})->Args({576, 1024, 4096, 0});
   add("linear_one_row", matrix_vector<Dot>)->Args({5632, 2048})->Args({2048, 5632})->Args({102400, 2048});
   if constexpr (!Dot::quantised) {
     add("attention", attend<Dot>)->Args({577, 16, 128, 1})->Args({576, 16, 64, 0})->Args({2304, 1, 512, 0});

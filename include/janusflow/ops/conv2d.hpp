@@ -84,11 +84,11 @@ class WordPicture {
       : WordPicture(x.shape(), geometry, kernel, width) {
     fill(lines, [&](Index pixel, Word* to) {
       if constexpr (std::is_same_v<Word, float>) {
-        x.read_pixel(pixel, to);
+        x.read_pixel<float>(pixel, to);
       } else {
         thread_local std::vector<float> values;
         values.resize(static_cast<std::size_t>(x.shape()[3]));
-        x.read_pixel(pixel, values.data());
+        x.read_pixel<typename Dot::Value>(pixel, values.data());
         Dot::input_words(values.data(), x.shape()[3], to);
       }
     });
@@ -216,7 +216,7 @@ Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tenso
   return y;
 }
 
-/// The same of silu(group_norm(x)): the bytes are those of conv2d of group_norm_silu's picture.
+/// The same of silu(group_norm(x)): in float32 the bytes are those of conv2d of group_norm_silu's picture.
 template <class Dot, class After = Identity>
 Tensor<float, 4> conv2d(const NormalisedPicture& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias, ConvGeometry geometry,
                         After after = {}) {

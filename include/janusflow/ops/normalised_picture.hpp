@@ -25,8 +25,11 @@ class NormalisedPicture {
   NormalisedPicture& operator=(NormalisedPicture&&) = default;
 
   const Shape<4>& shape() const { return x_.shape; }
-  /// The C numbers of a pixel, counted over all pictures.
-  void read_pixel(Index pixel, float* to) const { affine_.map_pixel(pixel, x_.row(pixel), bias_.data, to, detail::SiluOf{}); }
+  /// The C numbers of a pixel, counted over all pictures, which will be rounded to T.
+  template <class T>
+  void read_pixel(Index pixel, float* to) const {
+    affine_.map_pixel(pixel, x_.row(pixel), bias_.data, to, [](simd::Batch y) { return simd::silu<T>(y); });
+  }
 
  private:
   Tensor<float, 4> owned_;
@@ -35,7 +38,8 @@ class NormalisedPicture {
   detail::GroupAffine affine_;
 };
 
-/// silu(group_norm(x, ...)) for a convolution to read: the same numbers as group_norm_silu's. A view must outlive what is returned.
+/// silu(group_norm(x, ...)) for a convolution to read: the numbers of group_norm_silu, whose silu is that of what the convolution rounds
+/// them to (simd/math.hpp). A view must outlive what is returned.
 inline NormalisedPicture silu_of_group_norm(const Tensor<float, 4>& x, TensorView<const float, 1> weight, TensorView<const float, 1> bias,
                                             Index groups, float eps) {
   return {x.view(), weight, bias, groups, eps};
