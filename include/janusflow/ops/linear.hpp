@@ -207,8 +207,9 @@ Tensor<float, X::rank> linear(const X& x, const PackedMatrix<Dot>& weight, const
   return detail::linear_as<float>(x, weight, bias, after);
 }
 
-/// linear for products with matrices of type Matrix to read. Where they are of the same policy: the same numbers, packed; or, where whole
-/// rows are needed for that, as quantised matrices need them, rounded to bfloat16, half of what is written and read again. Else a tensor.
+/// linear for products with matrices of type Matrix to read. Where they are of the same policy: packed, rounded as they round; or, where
+/// whole rows are needed for that, as quantised matrices need them, a tensor rounded to bfloat16, half of what is written and read again.
+/// What follows the product is as exact as that rounding asks (simd/math.hpp). Else linear's tensor.
 template <class Matrix, ProductInput X, class Dot, class After = Identity>
 auto linear_for(const X& x, const PackedMatrix<Dot>& weight, const Tensor<float, 1>& bias = {}, After after = {}) {
   if constexpr (!std::is_same_v<Matrix, PackedMatrix<Dot>>) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -18,14 +17,6 @@ namespace janusflow::simd {
 namespace detail {
 /// As many integers as a Batch has floats: the compilers' own vector type, for gcc 12's header of AVX-512 shifts warns.
 using Integers = std::int32_t __attribute__((vector_size(sizeof(Batch))));
-
-template <class To, class From>
-To same_bits(const From& from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof(to));
-  return to;
-}
 
 /// c[0] + c[1] x + c[2] x^2 + ...
 template <class... C>

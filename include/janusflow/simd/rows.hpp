@@ -123,14 +123,20 @@ template <class T>
 }
 
 namespace detail {
+template <class To, class From>
+To same_bits(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
 /// The bits of each lane, as the compilers' own vector type, whose upper half is the lane rounded to bfloat16.
 using Bits [[gnu::vector_size(sizeof(Batch))]] = std::uint32_t;
 inline Bits nearest_bfloat16(Batch x) {
   using Floats [[gnu::vector_size(sizeof(Batch))]] = float;
-  Bits bits;
-  Floats lanes;
-  std::memcpy(&bits, &x, sizeof(bits));
-  std::memcpy(&lanes, &x, sizeof(lanes));
+  const auto bits = same_bits<Bits>(x);
+  const auto lanes = same_bits<Floats>(x);
   const Bits quiet = bits | 0x400000u, nearest = bits + 0x7fffu + ((bits >> 16) & 1u);  // as bfloat16's constructor
   return lanes == lanes ? nearest : quiet;
 }
@@ -138,9 +144,7 @@ inline Bits nearest_bfloat16(Batch x) {
 
 /// Each lane rounded to bfloat16, as a float.
 inline Batch rounded_to_bfloat16(Batch x) {
-  const detail::Bits bits = detail::nearest_bfloat16(x) & 0xffff0000u;
-  std::memcpy(&x, &bits, sizeof(x));
-  return x;
+  return detail::same_bits<Batch>(detail::Bits(detail::nearest_bfloat16(x) & 0xffff0000u));
 }
 
 /// Writes the first `lanes` (1 to width) lanes of x to p.
