@@ -3,24 +3,15 @@
 
 #include "janusflow/core/cpu_guard.hpp"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cstddef>
-#include <cstdlib>
-#include <exception>
-#include <filesystem>
-#include <iostream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <system_error>
-#include <utility>
 
 #include "common/interrupt.hpp"
 #include "janusflow/core/parallel.hpp"
 #include "janusflow/core/stopwatch.hpp"
 #include "janusflow/io/json.hpp"
-#include "janusflow/version.hpp"
 
 namespace examples {
 
@@ -42,15 +33,8 @@ class Program {
   CLI::App cli;
   Json report = Json::object();  // what --json prints: the program adds its results and report["timings"]
 
-  Program(std::string name, const std::string& description) : cli(description, name), name_(std::move(name)) {
-    cli.option_defaults()->always_capture_default();
-    cli.get_formatter()->column_width(34);
-    cli.set_version_flag("--version", std::string("janusflow ") + version);
-    option("-t,--threads", threads_, "N", "threads, the processor's physical cores unless given")->check(CLI::Range(1, 1024));
-    option("--precision", precision_, "auto|f32|bf16|int8|q4", "of the products; auto is what the weights are stored in")
-        ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "q4"}));
-    cli.add_flag("--json", json_, "print one JSON object: settings, results, seconds by stage, peak memory in bytes");
-  }
+  Program(std::string name, const std::string& description);
+  ~Program();
 
   template <class T>
   CLI::Option* option(const std::string& names, T& target, const std::string& value, const std::string& text) {
@@ -61,87 +45,18 @@ class Program {
   /// From now on this process says nothing: another speaks for it.
   void mute() { muted_ = true; }
   /// One sentence on standard error, after the program's name; returns the status.
-  int say(std::string sentence, int status) const {
-    for (char& c : sentence)
-      if (c == '\n') c = ' ';
-    if (!muted_) std::cerr << name_ + ": " + sentence + '\n';
-    return status;
-  }
+  int say(std::string sentence, int status) const;
   const std::string& precision() const { return precision_; }
   /// Seconds since the program began.
   double seconds() const { return watch_.seconds(); }
 
   /// Reads the command line and calls body(). Returns the program's exit status: 0, 1 for an error, 2 for a command line that is
   /// not understood, 130 where Ctrl-C ended it. An error is one sentence on standard error.
-  template <class Body>
-  int run(int argc, char** argv, Body&& body) {
-    wait_passively(argv);
-    try {
-      cli.parse(argc, argv);
-    } catch (const CLI::Success& wish) {  // --help, --version
-      return cli.exit(wish);
-    } catch (const CLI::Error& error) {
-      return say(error.what(), 2);
-    }
-    try {
-      const InterruptGuard guard(name_ + ": interrupted");
-      set_num_threads(threads_);
-      if (json_) report["settings"] = settings();
-      body();
-      if (json_ && !muted_) print_report();
-      std::cout.flush();
-      require(std::cout.good(), "cannot write to standard output");
-      return 0;
-    } catch (const Interrupted&) {
-      return say("interrupted", InterruptGuard::status);
-    } catch (const std::bad_alloc&) {
-      return say("out of memory", 1);
-    } catch (const std::exception& error) {
-      return say(error.what(), 1);
-    }
-  }
+  int run(int argc, char** argv, const std::function<void()>& body);
 
  private:
-  /// OpenMP's threads spin while they wait, unless told otherwise; on a busy machine that holds up the very thread that they wait
-  /// for, and a second's work takes minutes. They are told by the environment before main() begins, so the program starts anew.
-  static void wait_passively([[maybe_unused]] char** argv) {
-#if defined(_OPENMP) && defined(__linux__)
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (error || std::getenv("OMP_WAIT_POLICY")) return;
-    setenv("OMP_WAIT_POLICY", "passive", 1);
-    execv(self.c_str(), argv);  // returns only where that is not possible: then it is slower, no more
-#endif
-  }
-
-  void print_report() {
-    report["timings"]["total"] = seconds();
-    report["peak_memory"] = peak_memory();
-    // Names of files and answers may hold bytes that are not UTF-8.
-    std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
-  }
-
-  /// Every option's value under its long name; those without a value are left out.
-  Json settings() const {
-    Json settings = Json::object();
-    for (const CLI::Option* option : cli.get_options()) {
-      const std::string key = option->get_lnames().empty() ? option->get_name() : option->get_lnames().front();
-      if (key == "help" || key == "version" || key == "json") continue;
-      const auto& given = option->results();
-      if (option->get_expected_max() == 0) settings[key] = option->count() > 0;  // a flag
-      else if (given.empty() && !option->get_default_str().empty()) settings[key] = typed(*option, option->get_default_str());
-      else if (given.size() == 1 && option->get_items_expected_max() == 1) settings[key] = typed(*option, given[0]);
-      else for (const std::string& item : given) settings[key].push_back(typed(*option, item));
-    }
-    return settings;
-  }
-
-  /// A value as a number, or a list of them, where the option takes numbers.
-  static Json typed(const CLI::Option& option, const std::string& value) {
-    if (option.get_type_name().starts_with("TEXT")) return value;
-    const Json number = Json::parse(value, nullptr, false);
-    return number.is_discarded() ? Json(value) : number;
-  }
+  Json settings() const;
+  void print_report();
 
   std::string name_;
   Stopwatch watch_;
