@@ -5,11 +5,7 @@
 
 #include <cstdlib>
 #include <exception>
-#include <filesystem>
-#include <iostream>
 #include <new>
-#include <system_error>
-#include <utility>
 
 #include "janusflow/version.hpp"
 

@@ -4,9 +4,13 @@
 #include "janusflow/core/cpu_guard.hpp"
 
 #include <CLI/CLI.hpp>
+#include <filesystem>  // and what else most programs use
 #include <functional>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
+#include <utility>
 
 #include "common/interrupt.hpp"
 #include "janusflow/core/parallel.hpp"
