@@ -1,4 +1,5 @@
-// AMX's products, on a stand-in for its registers that does what the manual says its instructions do.
+// AMX's products, on a stand-in for its registers that does what the manual says its instructions do; and on the registers
+// themselves, to the same bits, where the program is compiled for them and the processor has them.
 #include "janusflow/simd/amx_tiles.hpp"
 
 #include <doctest/doctest.h>
@@ -111,7 +112,7 @@ struct Panels {
   template <class Unit>
   void multiply() {
     simd::multiply_on_tiles<Unit, Rows>(words, input.data(), {first.data(), second.data()}, sums.data(), false);
-    CHECK(!Unit::configured);
+    CHECK(!StandIn::configured);
     // The same rows as a picture has them, one behind the other.
     const Index whole = (words + chunk - 1) / chunk * chunk;
     std::vector<std::uint32_t> picture(static_cast<std::size_t>(whole * Rows)), again(sums.size());
@@ -184,3 +185,27 @@ TEST_CASE("amx: sums go on where a piece of the depth ended") {
                                            {panels.first.data() + piece * columns, panels.second.data() + piece * columns}, panels.sums.data(), true);
   CHECK(panels.sums == whole);
 }
+
+#if defined(JANUSFLOW_AMX)
+TEST_CASE("amx: the registers give the stand-in's bits") {
+  if (!simd::TileUnit::allowed()) {
+    MESSAGE("left out: this processor or its operating system has no tile registers");
+    return;
+  }
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  for_sizes([&] { return static_cast<std::uint32_t>(random()); }, []<int Rows>(Panels<Rows> panels) {
+    Panels<Rows> expected = panels;
+    expected.template multiply<Bytes>();
+    panels.template multiply<simd::ByteTiles>();
+    CHECK(panels.sums == expected.sums);
+  });
+  const auto word = [&] { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; };
+  for_sizes(word, []<int Rows>(Panels<Rows> panels) {
+    Panels<Rows> expected = panels;
+    expected.template multiply<BFloat16s>();
+    panels.template multiply<simd::BFloat16Tiles>();
+    CHECK(panels.sums == expected.sums);
+  });
+}
+#endif

@@ -127,15 +127,33 @@ Index blocks_at_once(const PackedInput<Dot>& input, Index row_blocks, Index weig
   return (row_blocks + sets - 1) / sets;
 }
 
+/// The product of one row, which waits for the weights to come from memory: of many pairs few long pieces a thread, each shorter than the
+/// one before, so that a thread that was slower is not waited for long.
+template <class Dot, class Pairs, class Epilogue>
+void gemm_of_row(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
+  constexpr Index together = simd::row_pairs;
+  const Index count = pairs.count(), threads = num_threads();
+  const bool many = count >= 3 * threads * together;
+  const Index pieces = many ? 3 * threads : std::clamp<Index>(count, 1, 2 * threads);
+  const auto begin = [&](Index piece) {
+    if (!many || piece == pieces) return piece * count / pieces;
+    const Index left = pieces - piece;
+    return (count - count * left * left / (pieces * pieces)) / together * together;
+  };
+  parallel_for(pieces, [&](Index piece) {
+    gemm_block<Dot>(0, 1, [&](Index row) { return input.panel(row); }, pairs, begin(piece), begin(piece + 1), epilogue);
+  });
+}
+
 /// epilogue(x . wT) over all rows and pairs, shared out to the threads. Deterministic: each element is one sum in the order of K.
 template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
+  if (input.rows() == 1) return gemm_of_row<Dot>(input, pairs, epilogue);
   // Row blocks as equal as can be; groups of pairs so that every thread has some two dozen pieces to take where four to eight groups a
-  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again; and few long ones where
-  // weights are read once.
+  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again.
   constexpr Index rows = simd::tile_rows;
   const Index panels = (input.rows() + rows - 1) / rows, row_blocks = std::max<Index>(1, (panels * rows + block_rows - 1) / block_rows);
-  const Index groups = std::clamp<Index>(pairs.count(), 1, (input.rows() == 1 ? 2 : std::clamp<Index>(24 / row_blocks, 4, 8)) * num_threads());
+  const Index groups = std::clamp<Index>(pairs.count(), 1, std::clamp<Index>(24 / row_blocks, 4, 8) * num_threads());
   const Index set = blocks_at_once<Dot>(input, row_blocks, pairs.count() * pairs.words() * simd::tile_columns, num_threads(), groups);
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index first = piece / (set * groups) * set, blocks = std::min(set, row_blocks - first), rest = piece - first * groups;

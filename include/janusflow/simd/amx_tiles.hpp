@@ -15,8 +15,8 @@
 
 namespace janusflow::simd {
 
-// Compiled by gcc 12 and clang 14 (-march=sapphirerapids), its arithmetic tested on a stand-in for the registers, but never
-// yet run on a processor that has them. Where Linux does not let the program use them, the products are AVX-512's.
+// Tested on a stand-in for the registers, and on those of an emulator (gcc 12, -march=sapphirerapids); never yet run on a processor
+// that has them. Where Linux does not let the program use them, the products are AVX-512's.
 
 /// What LDTILECFG reads: the rows of each tile register, and the bytes of a row (Intel SDM, volume 2, LDTILECFG; palette 1).
 struct alignas(64) TileShapes {
