@@ -88,6 +88,15 @@ struct BFloat16s : StandIn {
   }
 };
 
+/// Words of two bfloat16 each, normally distributed.
+struct RandomPair {
+  std::mt19937 random;
+  std::normal_distribution<float> normal{};
+
+  explicit RandomPair(unsigned seed) : random(seed) {}
+  std::uint32_t operator()() { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; }
+};
+
 /// A panel of `Rows` input rows and two of weights, `words` words deep, and what multiply_on_tiles makes of them.
 template <int Rows>
 struct Panels {
@@ -95,7 +104,7 @@ struct Panels {
   std::vector<std::uint32_t> input, first, second, sums;
 
   template <class Word>
-  Panels(Index depth, Word word)
+  Panels(Index depth, Word&& word)
       : words(depth), input(fill((words + chunk - 1) / chunk * chunk * Rows, word)), first(fill(words * columns, word)),
         second(fill(words * columns, word)), sums(Rows * 2 * columns, 0x7fc07fc0u) {}  // NaN, to be written over
 
@@ -146,10 +155,7 @@ TEST_CASE("amx: bytes give the integer sums") {
 }
 
 TEST_CASE("amx: bfloat16 is within the bound of its sums, and a row's result its own") {
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal;
-  const auto word = [&] { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; };
-  for_sizes(word, []<int Rows>(Panels<Rows> panels) {
+  for_sizes(RandomPair{2}, []<int Rows>(Panels<Rows> panels) {
     panels.template multiply<BFloat16s>();
     for (Index r = 0; r < Rows; ++r) {
       Panels<1> alone(panels.words, [] { return 0u; });
@@ -174,9 +180,7 @@ TEST_CASE("amx: bfloat16 is within the bound of its sums, and a row's result its
 
 TEST_CASE("amx: sums go on where a piece of the depth ended") {
   constexpr int rows = 5;
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  Panels<rows> panels(3 * chunk + 2, [&] { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; });
+  Panels<rows> panels(3 * chunk + 2, RandomPair{3});
   panels.multiply<BFloat16s>();
   const auto whole = panels.sums;
   const Index piece = 2 * chunk;
@@ -193,15 +197,13 @@ TEST_CASE("amx: the registers give the stand-in's bits") {
     return;
   }
   std::mt19937 random(4);
-  std::normal_distribution<float> normal;
   for_sizes([&] { return static_cast<std::uint32_t>(random()); }, []<int Rows>(Panels<Rows> panels) {
     Panels<Rows> expected = panels;
     expected.template multiply<Bytes>();
     panels.template multiply<simd::ByteTiles>();
     CHECK(panels.sums == expected.sums);
   });
-  const auto word = [&] { return static_cast<std::uint32_t>(bfloat16(normal(random)).bits) << 16 | bfloat16(normal(random)).bits; };
-  for_sizes(word, []<int Rows>(Panels<Rows> panels) {
+  for_sizes(RandomPair{5}, []<int Rows>(Panels<Rows> panels) {
     Panels<Rows> expected = panels;
     expected.template multiply<BFloat16s>();
     panels.template multiply<simd::BFloat16Tiles>();
