@@ -90,6 +90,23 @@ TEST_CASE("arena: trim gives the pages of what is free back, and leaves what is 
   CHECK(take(arena, 2)[0] == 0);
 }
 
+TEST_CASE("arena: of pages that are larger than a grain, only whole ones are given back") {
+  Arena arena(2 * grain);
+  if (!works(arena)) return;
+  char *const first = take(arena, 1), *const unused = take(arena, 6), *const used = take(arena, 2);
+  std::memset(first, 1, grain);
+  std::memset(unused, 2, 6 * grain);
+  std::memset(used, 3, 2 * grain);
+  arena.give(unused, 6 * grain);  // its first grain shares a page with `first`, its last one with `used`
+  arena.trim();
+  CHECK(unused[0] == 2);
+  CHECK(unused[grain] == 0);
+  CHECK(unused[5 * grain - 1] == 0);
+  CHECK(unused[5 * grain] == 2);
+  CHECK(first[grain - 1] == 1);
+  CHECK(used[0] == 3);
+}
+
 TEST_CASE("arena: blocks never overlap") {
   Arena arena;
   if (!works(arena)) return;

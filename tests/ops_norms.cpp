@@ -231,6 +231,10 @@ TEST_CASE("float gradients follow the double ones and do not depend on the threa
   check([&] { return jf::group_norm_backward(x, weight, 4, 1e-6f, dy); },
         jf::group_norm_backward(wx, wide_weight, 4, 1e-6, wdy));
   const auto bias = random_tensor<float>(Shape{Index{24}}, 18);
+  const Strided<float, 4> strided_x(x), strided_dy(dy);
+  CHECK(same_bytes(jf::group_norm_backward(x, weight, 4, 1e-6f, strided_dy.columns).dx, jf::group_norm_backward(x, weight, 4, 1e-6f, dy).dx));
+  CHECK(same_bytes(jf::group_norm_silu_backward(strided_x.columns, weight, bias, 4, 1e-6f, dy.clone()).dx,
+                   jf::group_norm_silu_backward(x, weight, bias, 4, 1e-6f, dy.clone()).dx));
   check([&] { return jf::group_norm_silu_backward(x, weight, bias, 4, 1e-6f, dy.clone()); },
         jf::group_norm_silu_backward(wx, wide_weight, cast<double>(bias), 4, 1e-6, wdy.clone()));
   check([&] { return jf::global_response_norm_backward(x, weight, dy); },

@@ -1,6 +1,7 @@
 // Address space for large blocks, whose neighbours join again when they are free: what one stage of a model gave back serves the next.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -22,11 +23,13 @@ class Arena {
   /// Blocks begin and end at multiples of it.
   static constexpr std::size_t grain = std::size_t{1} << 15;
 
-  Arena() {
+  /// trim() gives back whole pages: the system's, or larger ones of `least_page` bytes, a power of two of at most 2 MiB.
+  explicit Arena([[maybe_unused]] std::size_t least_page = 1) {
 #if defined(__linux__)
     constexpr std::size_t huge_page = std::size_t{2} << 20;
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     if (pages <= 0 || page <= 0) return;
+    page_ = std::max(static_cast<std::size_t>(page), least_page);
     const std::size_t size = static_cast<std::size_t>(pages) * static_cast<std::size_t>(page) / huge_page * huge_page;
     void* const all = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (all == MAP_FAILED) return;
@@ -91,7 +94,7 @@ class Arena {
     if (place + range.size == top_) top_ = place;
     else free_.emplace(place, range);
   }
-  /// Gives the pages of all free ranges back to the system.
+  /// Gives the pages that lie in free ranges back to the system.
   void trim() {
     for (auto& [place, range] : free_) {
       if (range.pages) drop(place, range.size);
@@ -113,14 +116,16 @@ class Arena {
     bool pages;  // some of it may have been touched since the last trim
   };
 
+  // Whole pages of the range alone: they may be larger than the grain, and the system would take what is left of the last one too.
   void drop([[maybe_unused]] std::size_t place, [[maybe_unused]] std::size_t size) {
 #if defined(__linux__)
-    madvise(begin_ + place, size, MADV_DONTNEED);
+    const std::size_t begin = (place + page_ - 1) / page_ * page_, end = (place + size) / page_ * page_;
+    if (begin < end) madvise(begin_ + begin, end - begin, MADV_DONTNEED);
 #endif
   }
 
   char* begin_ = nullptr;
-  std::size_t size_ = 0;
+  std::size_t size_ = 0, page_ = 1;
   std::size_t top_ = 0;      // all beyond is free
   std::size_t touched_ = 0;  // nothing beyond has pages
   std::map<std::size_t, Range> free_;

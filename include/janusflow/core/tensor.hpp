@@ -52,7 +52,7 @@ struct TensorView {
     Index rows_each = 1;
     for (int d = 1; d < R; ++d) rest[d - 1] = shape[d];
     for (int d = 1; d < R - 1; ++d) rows_each *= shape[d];
-    return {data + i * (R == 1 ? 1 : rows_each * row_stride), rest, R == 2 ? rest.last() : row_stride};
+    return {data + i * rows_each * row_stride, rest, R == 2 ? rest.last() : row_stride};
   }
 
   /// Slices [begin, end) of the first dimension.

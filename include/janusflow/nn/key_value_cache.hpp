@@ -20,10 +20,10 @@ class KeyValueCache {
   /// Positions remembered by every layer.
   Index length() const { return layers_.empty() ? 0 : length_of(layers_.back()); }
 
-  /// The first `count` positions of a layer.
+  /// The first `count` positions of a layer; throws unless it remembers as many.
   Past past(Index layer, Index count) const {
     const RememberedLayer& l = layers_[static_cast<std::size_t>(layer)];
-    require(count <= length_of(l), "key-value cache: ", count, " positions asked for, ", length_of(l), " remembered");
+    require(count >= 0 && count <= length_of(l), "key-value cache: ", count, " positions asked for, ", length_of(l), " remembered");
     return {&l, count};
   }
 

@@ -317,6 +317,13 @@ void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Inde
   for (Index d = 0; d < dim; ++d) out[d] *= norm;
 }
 
+template <int R>
+void require_attention(const char* op, const Shape<R>& q, const Shape<R>& k, const Shape<R>& v, Index heads, Index kv_heads) {
+  require(heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0 && q[2] >= heads && q[2] % heads == 0 && k == v && k[0] == q[0] &&
+              k[2] == q[2] / heads * kv_heads,
+          op, ": q ", q, " (", heads, " heads), k ", k, " and v ", v, " (", kv_heads, " heads) do not fit together");
+}
+
 }  // namespace detail
 
 /// softmax(q kT / sqrt(head_dim) + mask) v, head by head.
@@ -333,7 +340,7 @@ void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Inde
 /// Error against exact arithmetic on the rounded numbers, to first order: at most (2 ds + eps32 (range + 4 + blocks (range + 6) +
 /// 2 seen + 2 blocks + 2)) sum p |v|, with ds = (head_dim + 14) eps32 max sum |q k| / sqrt(head_dim) a score's error, range the
 /// spread of the scores, seen the keys in `blocks` blocks, p the exact weights; bfloat16 adds 2^-8 sum p |v| for its rounding of
-/// the weights. Throws Error where shapes, pasts or first keys do not fit together.
+/// the weights. Keys and values must be finite, those that a mask hides too: their weight is 0, and 0 times NaN is NaN. Throws Error where shapes, pasts or first keys do not fit together.
 template <class Dot, TensorLike Q, TensorLike K, TensorLike V>
 Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Index kv_heads, AttentionMask mask = {},
                            std::span<const Past> past = {}) {
@@ -341,17 +348,27 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
   static_assert(std::is_same_v<N, float> || std::is_same_v<N, typename Dot::Value>);
   const TensorView<const N, 3> queries = q.view(), keys = k.view(), values = v.view();
   const Index batch = queries.shape[0], length = queries.shape[1];
-  require(heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0 && queries.shape[2] % heads == 0 && keys.shape == values.shape &&
-              keys.shape[0] == batch && keys.shape[2] == queries.shape[2] / heads * kv_heads &&
-              (!mask.causal || keys.shape[1] == length),
-          "attention: q ", queries.shape, " (", heads, " heads), k ", keys.shape, " and v ", values.shape, " (", kv_heads,
-          " heads) do not fit together");
+  detail::require_attention("attention", queries.shape, keys.shape, values.shape, heads, kv_heads);
+  require(!mask.causal || keys.shape[1] == length, "attention: causal, but q ", queries.shape, " is not as long as k ", keys.shape);
   require(mask.segments.empty(), "attention: segments are for training (segmented_attention)");
   require(past.empty() || std::ssize(past) == batch, "attention: ", past.size(), " pasts for a batch of ", batch);
   require(mask.first_key.empty() || std::ssize(mask.first_key) == batch, "attention: ", mask.first_key.size(),
           " first keys for a batch of ", batch);
   for (const Index first : mask.first_key) require(first >= 0, "attention: the first key of a sequence is ", first);
   const Index dim = queries.shape[2] / heads, group = heads / kv_heads;
+  for (const Past& before : past) {
+    require(before.length == 0 || (before.length > 0 && before.layer), "attention: a past of ", before.length,
+            before.layer ? " positions" : " positions of no layer");
+    if (before.length == 0) continue;
+    std::visit(
+        [&](const auto& layer) {
+          require(layer.keys.heads() == kv_heads && layer.keys.dim() == dim, "attention: a past of ", layer.keys.heads(), " heads of ",
+                  layer.keys.dim(), " does not match k ", keys.shape, " (", kv_heads, " heads)");
+          require(before.length <= std::min(layer.keys.length(), layer.values.length()), "attention: a past of ", before.length,
+                  " positions of a layer that remembers ", std::min(layer.keys.length(), layer.values.length()));
+        },
+        *before.layer);
+  }
   Tensor<float, 3> y(queries.shape);
 
   const auto past_of = [&](Index b) { return past.empty() ? Past{} : past[static_cast<std::size_t>(b)]; };
@@ -360,11 +377,7 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     const Past before = past_of(b);
     if (before.length == 0) return f(detail::HeadKeys<N, N>{nullptr, 0, keys[b], values[b], head, dim});
     std::visit(
-        [&]<class T>(const KeysAndValues<T>& layer) {
-          require(layer.keys.heads() == kv_heads && layer.keys.dim() == dim, "attention: a past of ", layer.keys.heads(),
-                  " heads of ", layer.keys.dim(), " does not match k ", keys.shape, " (", kv_heads, " heads)");
-          f(detail::HeadKeys<T, N>{&layer, before.length, keys[b], values[b], head, dim});
-        },
+        [&]<class T>(const KeysAndValues<T>& layer) { f(detail::HeadKeys<T, N>{&layer, before.length, keys[b], values[b], head, dim}); },
         *before.layer);
   };
   const auto first_key = [&](Index b) { return mask.first_key.empty() ? 0 : mask.first_key[static_cast<std::size_t>(b)]; };

@@ -147,6 +147,7 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
   const Index kernel = weight.kernel(), words = picture.words(), stride = geometry.stride * words;
   // Tiles of a line, as equal as can be, so many at once that what they read takes no more than a third of a common second-level cache.
   const Index tiles = (out_width + simd::tile_rows - 1) / simd::tile_rows;
+  if (tiles == 0) return;
   const Index tile_bytes = simd::tile_rows * stride * kernel * static_cast<Index>(sizeof(Word));
   const Index at_once = std::clamp<Index>((Index{3} << 17) / tile_bytes, 1, tiles), pieces = (tiles + at_once - 1) / at_once;
   const auto pixel = [&](Index tile) { return tile * out_width / tiles; };  // a tile's first
@@ -168,9 +169,16 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
   });
 }
 
-inline Shape<4> conv2d_shape(const Shape<4>& x, const Shape<4>& weight, const ConvGeometry& geometry) {
+/// y's shape; throws unless x has the weight's channels, one at least, the kernel is a square that fits the padded picture, and padding and stride are
+/// such as there are.
+inline Shape<4> conv2d_shape(const char* op, const Shape<4>& x, const Shape<4>& weight, const ConvGeometry& geometry) {
+  constexpr Index most = Index{1} << 32;
+  for (const Index padding : {geometry.top, geometry.left, geometry.bottom, geometry.right})
+    require(padding >= 0 && padding <= most, op, ": a padding of ", padding, " pixels");
+  require(geometry.stride >= 1 && geometry.stride <= most, op, ": a stride of ", geometry.stride, " pixels");
   const Index height = x[1] + geometry.top + geometry.bottom, width = x[2] + geometry.left + geometry.right, kernel = weight[2];
-  require(x[3] == weight[1] && geometry.stride >= 1 && height >= kernel && width >= kernel, "conv2d: x ", x, " does not match weight ", weight);
+  require(x[3] >= 1 && x[3] == weight[1] && kernel >= 1 && weight[3] == kernel && height >= kernel && width >= kernel, op, ": x ", x,
+          " does not match weight ", weight);
   return {{x[0], (height - kernel) / geometry.stride + 1, (width - kernel) / geometry.stride + 1, weight[0]}};
 }
 
@@ -195,7 +203,7 @@ void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shap
   for (Index b = 0; b < shape[0]; ++b)
     for (Index row = 0; row < height; row += step) {
       const Index end = std::min(height, row + step);
-      const Index top = std::max<Index>(0, row * geometry.stride - geometry.top);
+      const Index top = std::clamp<Index>(row * geometry.stride - geometry.top, 0, shape[1]);
       const Index bottom = std::clamp<Index>((end - 1) * geometry.stride - geometry.top + kernel, top, shape[1]);
       convolve<Dot>(WordPicture<Dot>(source, Lines{b * shape[1] + top, b * shape[1] + bottom}, geometry, kernel, width), weight, geometry,
                     height, width, Lines{b * height + row, b * height + end}, epilogue);
@@ -205,12 +213,13 @@ void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shap
 }  // namespace detail
 
 /// y [B, H', W', out] = after(conv(x [B, H, W, in], weight) + bias), cross-correlation as in PyTorch, H' = (H + top + bottom -
-/// kernel) / stride + 1. Numeric contract of linear, with in * kernel^2 terms.
+/// kernel) / stride + 1. Numeric contract of linear, with in * kernel^2 terms. Throws where x, weight, bias and geometry do not fit
+/// together, or the weight has no values yet.
 template <TensorLike X, class Dot, class After = Identity>
 Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias, ConvGeometry geometry,
                         After after = {}) {
   const TensorView<const float, 4> input = x.view();
-  Tensor<float, 4> y(detail::conv2d_shape(input.shape, weight.shape(), geometry));
+  Tensor<float, 4> y(detail::conv2d_shape("conv2d", input.shape, weight.shape(), geometry));
   detail::require_fits(after, y.shape().rows(), y.shape().last());
   detail::conv2d_into(y, input, input.shape, weight, bias, geometry, after);
   return y;
@@ -220,18 +229,19 @@ Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tenso
 template <class Dot, class After = Identity>
 Tensor<float, 4> conv2d(const NormalisedPicture& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias, ConvGeometry geometry,
                         After after = {}) {
-  Tensor<float, 4> y(detail::conv2d_shape(x.shape(), weight.shape(), geometry));
+  Tensor<float, 4> y(detail::conv2d_shape("conv2d", x.shape(), weight.shape(), geometry));
   detail::require_fits(after, y.shape().rows(), y.shape().last());
   detail::conv2d_into(y, x, x.shape(), weight, bias, geometry, after);
   return y;
 }
 
-/// y + conv2d(x, weight, bias), in y's memory.
+/// y + conv2d(x, weight, bias), in y's memory, which x must not read: later lines see what earlier ones became. Throws where it does.
 template <class Dot>
 Tensor<float, 4> conv2d_onto(Tensor<float, 4>&& y, const NormalisedPicture& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias,
                              ConvGeometry geometry) {
-  const Shape<4> shape = detail::conv2d_shape(x.shape(), weight.shape(), geometry);
+  const Shape<4> shape = detail::conv2d_shape("conv2d_onto", x.shape(), weight.shape(), geometry);
   require(y.shape() == shape, "conv2d_onto: y ", y.shape(), " is not the product's ", shape);
+  require(!x.reads(y.begin(), y.end()), "conv2d_onto: x ", x.shape(), " lies in y's memory");
   detail::conv2d_into(y, x, x.shape(), weight, bias, geometry, Add{std::as_const(y)});
   return std::move(y);
 }
@@ -296,13 +306,14 @@ struct RowsOfPhase {
 }  // namespace detail
 
 /// y [B, 2H, 2W, out] = conv(upsample_nearest2x(x [B, H, W, in]), weight 3x3, padding 1) + bias.
-/// Numeric contract of linear, with 4 in terms whose weights carry up to 3 more roundings.
+/// Numeric contract of linear, with 4 in terms whose weights carry up to 3 more roundings. Throws where x, weight and bias do not fit
+/// together, or the weight has no values yet.
 template <TensorLike X, class Dot>
 Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, const Tensor<float, 1>& bias) {
   const TensorView<const float, 4> input = x.view();
   const auto [batch, height, width, in] = input.shape.extents;
   const Index channels = weight.out_channels();
-  require(weight.filled() && in == weight.in_channels(), "upsample_conv2d: x ", input.shape, " does not match weight ",
+  require(weight.filled() && in >= 1 && in == weight.in_channels(), "upsample_conv2d: x ", input.shape, " does not match weight ",
           weight.shape());
   require(bias.empty() || bias.size() == channels, "upsample_conv2d: bias ", bias.shape(), " does not match weight ",
           weight.shape());

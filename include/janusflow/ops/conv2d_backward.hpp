@@ -40,22 +40,20 @@ inline Index tap_pixel(const Shape<4>& x, const ConvGeometry& g, Index width, In
   return row >= 0 && row < x[1] && column >= 0 && column < x[2] ? row * x[2] + column : -1;
 }
 
-template <class T>
-void require_conv2d(const char* op, const Shape<4>& x, const Shape<4>& weight, const ConvGeometry& g, const Shape<4>& dy) {
-  const Index kernel = weight[2];
-  require(weight[1] == x[3] && dy[0] == x[0] && dy[3] == weight[0] && dy[1] == (x[1] + g.top + g.bottom - kernel) / g.stride + 1 &&
-              dy[2] == (x[2] + g.left + g.right - kernel) / g.stride + 1,
-          op, ": x ", x, " and weight ", weight, " do not match dy ", dy);
+inline void require_conv2d(const char* op, const Shape<4>& x, const Shape<4>& weight, const ConvGeometry& geometry, const Shape<4>& dy) {
+  require(dy == conv2d_shape(op, x, weight, geometry), op, ": x ", x, " and weight ", weight, " do not match dy ", dy);
 }
 
 }  // namespace detail
 
-/// dx [B, H, W, in] of y = conv2d(x, weight [out, in, kernel, kernel], bias, geometry), x of `shape`.
+/// dx [B, H, W, in] of y = conv2d(x, weight [out, in, kernel, kernel], bias, geometry), x of `shape`. Throws where they do not fit
+/// together, or the weight is not contiguous.
 template <TensorLike W, TensorLike Dy>
 auto conv2d_backward_input(const Shape<4>& shape, const W& filter, ConvGeometry geometry, const Dy& gradient) {
   using T = typename Dy::value_type;
   const TensorView<const T, 4> weight = filter.view(), dy = gradient.view();
-  detail::require_conv2d<T>("conv2d_backward_input", shape, weight.shape, geometry, dy.shape);
+  detail::require_conv2d("conv2d_backward_input", shape, weight.shape, geometry, dy.shape);
+  require(weight.contiguous(), "conv2d_backward_input: the weight ", weight.shape, " is not contiguous");
   const Index kernel = weight.shape[2], in = shape[3], out = weight.shape[0], taps = kernel * kernel;
   if constexpr (detail::vectorised<T>) {
     const Index last = kernel - 1;
@@ -95,14 +93,14 @@ auto conv2d_backward_input(const Shape<4>& shape, const W& filter, ConvGeometry 
 }
 
 /// dweight [out, in, kernel, kernel] of y = conv2d(x, weight, bias, geometry), summed over the output pixels in an order that
-/// the shapes alone decide.
+/// the shapes alone decide. Throws where they do not fit together.
 template <TensorLike X, TensorLike Dy>
 auto conv2d_backward_weight(const X& input, Index kernel, ConvGeometry geometry, const Dy& gradient) {
   using T = typename X::value_type;
   const TensorView<const T, 4> x = input.view(), dy = gradient.view();
   const Index in = x.shape[3], out = dy.shape[3], taps = kernel * kernel, pixels = dy.shape[1] * dy.shape[2];
   const Shape<4> shape{{out, in, kernel, kernel}};
-  detail::require_conv2d<T>("conv2d_backward_weight", x.shape, shape, geometry, dy.shape);
+  detail::require_conv2d("conv2d_backward_weight", x.shape, shape, geometry, dy.shape);
   Tensor<T, 2> rows(Shape{out, taps * in});
   const auto patch = [&](Index m, T* to) {  // what output pixel m saw
     for (Index tap = 0; tap < taps; ++tap, to += in) {

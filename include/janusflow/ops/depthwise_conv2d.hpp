@@ -15,8 +15,10 @@ struct DepthwiseFilter {
   Tensor<T, 2> taps;  // [k k, C]
 
   DepthwiseFilter() = default;
-  /// Laid out, to be filled later.
-  DepthwiseFilter(Index channels, Index kernel) : kernel(kernel), taps(Shape{kernel * kernel, channels}) {}
+  /// Laid out, to be filled later; throws unless the kernel is odd.
+  DepthwiseFilter(Index channels, Index kernel) : kernel(kernel), taps(Shape{kernel * kernel, channels}) {
+    require(kernel % 2 == 1, "depthwise_conv2d: the kernel must be odd, not ", kernel);
+  }
   /// Throws unless weight is [C, 1, k, k] with an odd k.
   explicit DepthwiseFilter(TensorView<const T, 4> weight)
       : kernel(weight.shape[3]), taps(Shape{kernel * kernel, weight.shape[0]}) {

@@ -140,7 +140,12 @@ template <class T>
 void require_groups(const char* op, const Shape<4>& x, TensorView<const T, 1> weight, TensorView<const T, 1> bias, Index groups) {
   require_vector(op, x, "weight", weight.shape);
   require_vector(op, x, "bias", bias.shape);
-  require(groups >= 1 && x[3] % groups == 0, op, ": the channels of x ", x, " are not a multiple of ", groups, " groups");
+  require(groups >= 1 && groups <= std::max<Index>(1, x[3]) && x[3] % groups == 0, op, ": the channels of x ", x,
+          " are not a multiple of ", groups, " groups");
+}
+/// How many groups moments [B, groups] of pictures like x are of; 0 where they are not as many as that.
+inline Index groups_of(const std::vector<Moments>& moments, const Shape<4>& x) {
+  return x[0] > 0 && std::ssize(moments) % x[0] == 0 ? std::ssize(moments) / x[0] : 0;
 }
 
 /// group_norm, followed by `after` on each number.
@@ -261,10 +266,15 @@ auto group_norm_backward(const X& input, VectorLike<X> weight, Index groups, typ
   const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / std::max<Index>(1, groups);
   detail::require_vector("group_norm_backward", x.shape, "weight", weight.shape);
   detail::require_same("group_norm_backward", x.shape, dy.shape);
-  require(groups >= 1 && channels % groups == 0, "group_norm_backward: the channels of x ", x.shape,
-          " are not a multiple of ", groups, " groups");
+  require(groups >= 1 && groups <= std::max<Index>(1, channels) && channels % groups == 0, "group_norm_backward: the channels of x ",
+          x.shape, " are not a multiple of ", groups, " groups");
   if constexpr (detail::vectorised<T>)
-    if (x.size() > 0 && x.row_stride == dy.row_stride) return detail::group_norm_backward_passes(x, weight, groups, eps, dy, [](Index, const float*, const float*) {});
+    if (x.size() > 0) {
+      const auto nothing = [](Index, const float*, const float*) {};
+      if (x.row_stride == dy.row_stride) return detail::group_norm_backward_passes(x, weight, groups, eps, dy, nothing);
+      const Tensor<T, 4> copy_of_x(x), copy_of_dy(dy);
+      return detail::group_norm_backward_passes(copy_of_x.view(), weight, groups, eps, copy_of_dy.view(), nothing);
+    }
   NormGradients<T, 4> result{Tensor<T, 4>(x.shape), {}, {}};
   Tensor<T, 2> dweights(Shape{x.shape[0], channels}), dbiases(Shape{x.shape[0], channels});
   parallel_for(x.shape[0] * groups, [&](Index piece) {
@@ -317,7 +327,8 @@ NormGradients<T, 4> group_norm_silu_backward(const X& input, VectorLike<X> weigh
   detail::require_vector("group_norm_silu_backward", x.shape, "bias", bias.shape);
   const auto slope = [](auto h, auto d) { return d * detail::SiluSlope{}(h); };
   if constexpr (detail::vectorised<T>)
-    if (x.size() > 0 && x.contiguous() && groups >= 1 && x.shape[3] % groups == 0) {
+    if (x.size() > 0 && groups >= 1 && x.shape[3] % groups == 0) {
+      if (!x.contiguous()) return group_norm_silu_backward(Tensor<T, 4>(x), weight, bias, groups, eps, std::move(dy));
       const auto through_silu = [&](Index row, const float* mean, const float* scale) {
         const auto change = [&](simd::Batch d, simd::Batch v, simd::Batch m, simd::Batch s, simd::Batch w, simd::Batch b) {
           return slope(simd::multiply_add((v - m) * s, w, b), d);

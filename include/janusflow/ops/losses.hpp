@@ -125,6 +125,7 @@ auto mean_squared_error(const X& input, const Y& other) {
 /// dx of the mean, times dloss: 2 (x - y) dloss / n. dy is its negative.
 template <TensorLike X, TensorLike Y>
 auto mean_squared_error_backward(const X& x, const Y& y, typename X::value_type dloss) {
+  detail::require_same("mean_squared_error_backward", x.view().shape, y.view().shape);
   const auto scale = 2 * dloss / static_cast<typename X::value_type>(std::max<Index>(1, x.view().size()));
   return detail::map_elements([scale](auto a, auto b) { return (a - b) * decltype(a)(scale); }, x, y);
 }
@@ -140,6 +141,7 @@ auto mean_absolute_error_backward(const X& input, const Y& other, typename X::va
   using T = typename X::value_type;
   const auto x = detail::const_view(input);
   const TensorView<const T, X::rank> y = other.view();
+  detail::require_same("mean_absolute_error_backward", x.shape, y.shape);
   const T scale = dloss / static_cast<T>(std::max<Index>(1, x.size()));
   Tensor<T, X::rank> dx(x.shape);
   const Index n = x.shape.last();
@@ -188,6 +190,7 @@ auto mean_cosine_similarity_backward(const X& input, const Y& other, typename X:
   using T = typename X::value_type;
   const auto x = detail::const_view(input);
   const TensorView<const T, X::rank> y = other.view();
+  detail::require_same("mean_cosine_similarity_backward", x.shape, y.shape);
   const Index n = x.shape.last();
   const double scale = static_cast<double>(dloss) / static_cast<double>(std::max<Index>(1, x.rows()));
   Tensor<T, X::rank> dx(x.shape);

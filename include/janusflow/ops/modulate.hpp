@@ -7,6 +7,7 @@ namespace janusflow {
 
 namespace detail {
 template <int R>
+  requires(R >= 2)
 void require_modulation(const char* op, const Shape<R>& x, const Shape<2>& scale_shift) {
   require(scale_shift[0] == x[0] && scale_shift[1] == 2 * x.last(), op, ": x ", x, " does not match scale_shift ",
           scale_shift);
@@ -32,7 +33,7 @@ auto modulate(const X& input, const S& scale_shift) {
 }  // namespace reference
 
 /// x (1 + scale) + shift (the condition of JanusFlow's ConvNeXt block): x [B, ..., C], scale_shift [B, 2C] = scale,
-/// shift. Error against exact arithmetic: at most 3 eps32 (|x| (1 + |scale|) + |shift|).
+/// shift. Error against exact arithmetic: at most 3 eps32 (|x| (1 + |scale|) + |shift|). Throws unless scale_shift is that.
 template <TensorLike X, TensorLike S>
 auto modulate(const X& input, const S& scale_shift) {
   using T = typename X::value_type;

@@ -1,6 +1,7 @@
 // silu(group_norm(x)) for the convolution behind it, which computes it as it reads: only ever a few lines of it exist, as input words.
 #pragma once
 
+#include <functional>
 #include <utility>
 
 #include "janusflow/ops/group_norm.hpp"
@@ -17,14 +18,20 @@ class NormalisedPicture {
       : NormalisedPicture(std::as_const(x).view(), weight, bias, groups, eps) {
     owned_ = std::move(x);
   }
-  /// Some lines of pictures, by the moments [B, groups] of the whole ones.
+  /// Some lines of pictures, by the moments [B, groups] of the whole ones; throws unless they are as many as that.
   NormalisedPicture(Tensor<float, 4>&& lines, TensorView<const float, 1> weight, TensorView<const float, 1> bias,
                     const std::vector<detail::Moments>& moments, float eps)
-      : owned_(std::move(lines)), x_(std::as_const(owned_).view()), bias_(bias), affine_(x_.shape, moments, weight, eps) {}
+      : owned_(std::move(lines)), x_(std::as_const(owned_).view()), bias_(bias),
+        affine_((detail::require_groups<float>("group_norm_silu", x_.shape, weight, bias, detail::groups_of(moments, x_.shape)), x_.shape),
+                moments, weight, eps) {}
   NormalisedPicture(NormalisedPicture&&) = default;
   NormalisedPicture& operator=(NormalisedPicture&&) = default;
 
   const Shape<4>& shape() const { return x_.shape; }
+  /// Whether it reads memory in [begin, end).
+  bool reads(const float* begin, const float* end) const {
+    return std::less<>()(x_.data, end) && std::less<>()(begin, x_.row(x_.rows()));
+  }
   /// The C numbers of a pixel, counted over all pictures, which will be rounded to T.
   template <class T>
   void read_pixel(Index pixel, float* to) const {

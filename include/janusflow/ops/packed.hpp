@@ -23,7 +23,11 @@ class PackedMatrix {
   using Word = typename Dot::WeightWord;
 
   PackedMatrix() = default;
-  PackedMatrix(Index out_features, Index in_features) : out_(out_features), in_(in_features) {}
+  /// Throws where sums over so many inputs could leave the policy's integers.
+  PackedMatrix(Index out_features, Index in_features) : out_(out_features), in_(in_features) {
+    if constexpr (requires { Dot::deepest; })
+      require(in_ <= Dot::deepest, Dot::name, ": a weight ", Shape{out_, in_}, " has more than ", Dot::deepest, " inputs, whose sum fits 32 bits");
+  }
 
   Index out_features() const { return out_; }
   Index in_features() const { return in_; }

@@ -24,9 +24,10 @@ class HeadRows {
   /// A head's D numbers at position s.
   const T* row(Index head, Index s) const { return pages_[static_cast<std::size_t>(s / positions)].data() + place(head, s); }
 
-  /// Appends rows [T, heads * D] of float or bfloat16.
+  /// Appends rows [T, heads * D] of float or bfloat16; throws on rows of another width.
   template <class N>
   void append(TensorView<const N, 2> rows) {
+    require(rows.shape[1] == heads_ * dim_, "key-value cache: rows ", rows.shape, " are not of ", heads_, " heads of ", dim_);
     const Index begin = length_, end = begin + rows.shape[0];
     while (std::ssize(pages_) * positions < end) pages_.emplace_back(Shape{heads_, positions, dim_});
     parallel_chunks(end - begin, positions, [&](Index first, Index last) {
@@ -40,8 +41,9 @@ class HeadRows {
     });
     length_ = end;
   }
-  /// Forgets all rows from `length` on.
+  /// Forgets all rows from `length` on; throws where that is negative.
   void truncate(Index length) {
+    require(length >= 0, "key-value cache: cannot keep ", length, " positions");
     length_ = std::min(length_, length);
     pages_.erase(pages_.begin() + (length_ + positions - 1) / positions, pages_.end());
   }

@@ -6,12 +6,12 @@
 namespace janusflow {
 
 /// x [B, H, W, C r r] to [B, H r, W r, C]: y(b, h r + dy, w r + dx, c) = x(b, h, w, c r r + dy r + dx), the order of
-/// channels of torch's pixel_shuffle. Its backward is pixel_unshuffle.
+/// channels of torch's pixel_shuffle. Its backward is pixel_unshuffle. Throws unless the channels are a multiple of r r.
 template <TensorLike X>
 auto pixel_shuffle(const X& input, Index factor) {
   using T = typename X::value_type;
   const TensorView<const T, 4> x = input.view();
-  require(factor >= 1 && x.shape[3] % (factor * factor) == 0, "pixel_shuffle: the channels of x ", x.shape,
+  require(factor >= 1 && factor <= std::max<Index>(1, x.shape[3] / factor) && x.shape[3] % (factor * factor) == 0, "pixel_shuffle: the channels of x ", x.shape,
           " are not a multiple of ", factor, " squared");
   const Index width = x.shape[2], channels = x.shape[3] / (factor * factor);
   Tensor<T, 4> y(Shape{x.shape[0], x.shape[1] * factor, width * factor, channels});
@@ -26,7 +26,7 @@ auto pixel_shuffle(const X& input, Index factor) {
   return y;
 }
 
-/// x [B, H r, W r, C] to [B, H, W, C r r], the inverse of pixel_shuffle and its backward.
+/// x [B, H r, W r, C] to [B, H, W, C r r], the inverse of pixel_shuffle and its backward. Throws unless both sides are multiples of r.
 template <TensorLike X>
 auto pixel_unshuffle(const X& input, Index factor) {
   using T = typename X::value_type;

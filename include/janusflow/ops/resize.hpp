@@ -66,8 +66,8 @@ struct ResizeWeights {
 
 /// [H, in, 3] to [H, out, 3].
 inline Tensor<std::uint8_t, 3> resize_rows(TensorView<const std::uint8_t, 3> picture, Index width) {
-  const ResizeWeights weights(picture.shape[1], width);
   Tensor<std::uint8_t, 3> result(Shape{picture.shape[0], width, Index{3}});
+  const ResizeWeights weights(picture.shape[1], width);
   parallel_chunks(picture.shape[0], 16, [&](Index begin, Index end) {
     for (Index y = begin; y < end; ++y)
       for (Index x = 0; x < width; ++x) {
@@ -84,9 +84,9 @@ inline Tensor<std::uint8_t, 3> resize_rows(TensorView<const std::uint8_t, 3> pic
 
 /// [in, W, 3] to [out, W, 3].
 inline Tensor<std::uint8_t, 3> resize_columns(TensorView<const std::uint8_t, 3> picture, Index height) {
-  const ResizeWeights weights(picture.shape[0], height);
   const Index width = picture.shape[1];
   Tensor<std::uint8_t, 3> result(Shape{height, width, Index{3}});
+  const ResizeWeights weights(picture.shape[0], height);
   parallel_chunks(height, 16, [&](Index begin, Index end) {
     std::vector<std::int32_t> sums(static_cast<std::size_t>(width * 3));
     for (Index y = begin; y < end; ++y) {

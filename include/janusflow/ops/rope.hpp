@@ -75,7 +75,7 @@ inline std::pair<simd::Batch, simd::Batch> rotated(simd::Batch left, simd::Batch
 template <class T>
 void rotate(const char* op, TensorView<T, 2> x, const RopeTable& table, Index first, bool inverse) {
   require(
-      first >= table.begin && first + x.rows() <= table.end() && table.head_dim() > 0 && x.shape[1] % table.head_dim() == 0,
+      first >= table.begin && first <= table.end() - x.rows() && table.head_dim() > 0 && x.shape[1] % table.head_dim() == 0,
       op, ": x ", x.shape, " from position ", first, " does not match a table of ", table.end() - table.begin,
       " positions and head_dim ", table.head_dim());
   if constexpr (!vectorised<T>) {
@@ -124,7 +124,7 @@ struct Rotation {
   std::shared_ptr<const RopeTable> table;
   std::shared_ptr<const std::vector<Index>> positions;
 
-  /// Throws unless the table reaches as far as the positions.
+  /// With a table of its own, from the first to the last of the positions. Throws where one is negative, and as RopeTable does.
   Rotation(std::vector<Index> list, Index head_dim, double theta) {
     for (const Index p : list) require(p >= 0, "rope: a token's position is ", p);
     // From the first position that is needed: behind a long past, one token's angles must not cost more than its products.

@@ -26,10 +26,10 @@ inline constexpr Index piece_elements = Index{1} << 14;
 template <class T>
 inline constexpr bool vectorised = std::is_same_v<T, float>;
 
-/// body(begin, end) over chunks of rows of n elements.
+/// body(begin, end) over chunks of rows of n elements; rows without elements have no work.
 template <class Body>
 void for_rows(Index rows, Index n, Body&& body) {
-  parallel_chunks(rows, std::max<Index>(1, piece_elements / std::max<Index>(1, n)), body);
+  if (n > 0) parallel_chunks(rows, std::max<Index>(1, piece_elements / n), body);
 }
 
 template <int R>

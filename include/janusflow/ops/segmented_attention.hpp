@@ -213,13 +213,6 @@ void attend_backward(const AttentionPiece& piece, Index dim, TensorView<const T,
   }
 }
 
-template <int R>
-void require_attention(const char* op, const Shape<R>& q, const Shape<R>& k, const Shape<R>& v, Index heads, Index kv_heads) {
-  require(heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0 && q[2] % heads == 0 && k == v && k[0] == q[0] &&
-              k[2] == q[2] / heads * kv_heads,
-          op, ": q ", q, " (", heads, " heads), k ", k, " and v ", v, " (", kv_heads, " heads) do not fit together");
-}
-
 }  // namespace detail
 
 /// attention without a past, of tokens in segments: softmax(q kT / sqrt(head_dim)) v, head by head; a token sees its segment's prefix

@@ -14,22 +14,30 @@ auto reshape(const X& x, Shape<S> shape) {
   return x.view().reshape(shape);
 }
 
-/// Columns [begin, end) of the last dimension of x; nothing is copied.
+/// Columns [begin, end) of the last dimension of x; nothing is copied. Throws unless x has them.
 template <TensorLike X>
 auto columns(const X& x, Index begin, Index end) {
+  require(0 <= begin && begin <= end && end <= x.view().shape.last(), "columns: ", begin, " to ", end, " of ", x.view().shape);
   return x.view().columns(begin, end);
 }
 
+namespace detail {
+template <int R>
+void require_indices(const char* op, std::span<const Index> indices, const Shape<R>& x) {
+  for (const Index i : indices) require(i >= 0 && i < x[0], op, ": index ", i, " is outside the first dimension of ", x);
+}
+}  // namespace detail
+
 /// y[r] = x[indices[r]]: slices of the first dimension, each as often as it is named; throws on an index outside.
 template <TensorLike X, class T = typename X::value_type>
+  requires(X::rank >= 2)
 Tensor<T, X::rank> select(const X& x, std::span<const Index> indices) {
   const TensorView<const T, X::rank> from = x.view();
   Shape<X::rank> shape = from.shape;
   shape[0] = std::ssize(indices);
   Tensor<T, X::rank> y(shape);
   const Index n = shape.last(), rows = from.shape[0] ? from.rows() / from.shape[0] : 0;
-  for (const Index i : indices)
-    require(i >= 0 && i < from.shape[0], "select: index ", i, " is outside the first dimension of ", from.shape);
+  detail::require_indices("select", indices, from.shape);
   parallel_for(shape[0], [&](Index r) {
     for (Index i = 0; i < rows; ++i)
       std::copy_n(from.row(indices[static_cast<std::size_t>(r)] * rows + i), n, y.data() + (r * rows + i) * n);
@@ -37,13 +45,17 @@ Tensor<T, X::rank> select(const X& x, std::span<const Index> indices) {
   return y;
 }
 
-/// dx of y = select(x, indices), added to dx: slice indices[r] gains dy's slice r, in r's order.
+/// dx of y = select(x, indices), added to dx: slice indices[r] gains dy's slice r, in r's order. Throws on an index outside, and
+/// unless dy has select's shape.
 template <class T, int R, TensorLike Dy>
+  requires(R >= 2)
 void select_backward(std::span<const Index> indices, TensorView<T, R> dx, const Dy& gradient) {
   const TensorView<const T, R> dy = gradient.view();
   const Index rows = dx.shape[0] ? dx.rows() / dx.shape[0] : 0;
-  require(dy.shape[0] == std::ssize(indices) && dy.size() * dx.shape[0] == dx.size() * dy.shape[0], "select_backward: dy ", dy.shape,
-          " does not match ", indices.size(), " indices and dx ", dx.shape);
+  Shape<R> selected = dx.shape;
+  selected[0] = std::ssize(indices);
+  require(dy.shape == selected, "select_backward: dy ", dy.shape, " does not match ", indices.size(), " indices and dx ", dx.shape);
+  detail::require_indices("select_backward", indices, dx.shape);
   // One slice may come twice: the threads share out columns, not slices.
   parallel_chunks(dx.shape.last(), 64, [&](Index begin, Index end) {
     for (Index r = 0; r < dy.shape[0]; ++r)
@@ -86,10 +98,12 @@ Tensor<T, 3> take_tokens(const X& x, Index begin, Index end) {
   return y;
 }
 
-/// dx of y = take_tokens(x, begin, end), added to dx.
+/// dx of y = take_tokens(x, begin, end), added to dx. Throws unless dx has the tokens of dy.
 template <class T, TensorLike Dy>
 void take_tokens_backward(Index begin, TensorView<T, 3> dx, const Dy& gradient) {
   const TensorView<const T, 3> dy = gradient.view();
+  require(dy.shape[0] == dx.shape[0] && dy.shape[2] == dx.shape[2] && begin >= 0 && dy.shape[1] <= dx.shape[1] - begin,
+          "take_tokens_backward: dy ", dy.shape, " from token ", begin, " does not match dx ", dx.shape);
   for (Index i = 0; i < dy.shape[0]; ++i)
     for (Index t = 0; t < dy.shape[1]; ++t) {
       T* to = dx.row(i * dx.shape[1] + begin + t);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <ranges>
 #include <span>
 
@@ -14,6 +15,7 @@ namespace janusflow {
 /// frequency and angle are rounded to T where diffusers rounds to float32; cosine and sine are the correctly rounded
 /// ones. dim must be even and positive.
 template <std::ranges::contiguous_range Times>
+  requires std::floating_point<std::ranges::range_value_t<Times>>
 auto timestep_embedding(const Times& times, Index dim) {
   using T = std::ranges::range_value_t<Times>;
   require(dim > 0 && dim % 2 == 0, "timestep_embedding: dim must be even and positive, not ", dim);

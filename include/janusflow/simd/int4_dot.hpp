@@ -23,12 +23,14 @@ struct Int4Dot : ByteDot<NibbleWords> {
 
   /// A group's weights, rounded. The largest of them, whose sign the scale has reversed, comes to lie at -8 or about there: of a few
   /// candidates for the scale the one with the least squared error is taken. Sums are in double in a set order (the products are
-  /// exact then): every machine makes the same choice.
+  /// exact then): every machine makes the same choice. NaN where a weight is not finite.
   static bfloat16 quantise_group(const float* values, std::int8_t* q) {
     float extreme = 0;
-    for (Index i = 0; i < group; ++i)
-      if (std::abs(values[i]) > std::abs(extreme)) extreme = values[i];
     std::fill_n(q, group, std::int8_t{0});
+    for (Index i = 0; i < group; ++i) {
+      if (!std::isfinite(values[i])) return bfloat16(std::numeric_limits<float>::quiet_NaN());
+      if (std::abs(values[i]) > std::abs(extreme)) extreme = values[i];
+    }
     if ((bfloat16(extreme / -8.0f).bits & 0x7fff) == 0) return bfloat16(1.0f);  // all zero, or as good as that
     bfloat16 best(0.0f);
     double most = 0;  // by how much the squared error is less than that of zeros
@@ -82,7 +84,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
       const float scale = scale_of(values + begin, count);
       const std::int32_t sum = sum_of(quantise(values + begin, count, 1.0f / scale, q));
       for (Index w = 0; w < head_word; ++w) to[w] = input_word(q + 4 * w);
-      put_head((taken_off - offset) * sum, scale, to + head_word);
+      put_head(start_of(sum, offset), scale, to + head_word);
     }
   }
 

@@ -1,9 +1,12 @@
 // Products of bytes summed in int32, and int8: four values a word, weights scaled per output and inputs per row.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -63,13 +66,21 @@ struct ByteDot : Machine {
     return scale;
   }
 
-  /// 8 bits, symmetric: the scale of n values, float or bfloat16, is max |x| / 127, and 1 where all are zero.
+  /// Minus what the weights' offset adds to a row's sum, less what a step takes off.
+  static std::int32_t start_of(std::int32_t sum, std::int32_t offset) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(Machine::taken_off - offset) * static_cast<std::uint32_t>(sum));
+  }
+
+  /// 8 bits, symmetric: the scale of n values, float or bfloat16, is max |x| / 127, at least 2^-126, whose inverse is finite, and 1 where
+  /// all are zero. NaN where a value is: as integers, NaN's bits are above infinity's, and these above all numbers'.
   template <class T>
   static float scale_of(const T* values, Index n) {
-    Batch top(0.0f);
-    for (Index i = 0; i < n; i += width) top = max(top, xsimd::abs(load(values + i, std::min(width, n - i))));
-    const float largest = max_of_lanes(top);
-    return largest > 0 ? largest / 127.0f : 1.0f;
+    IntegerBatch top(0);
+    for (Index i = 0; i < n; i += width) top = xsimd::max(top, reinterpret<IntegerBatch>(xsimd::abs(load(values + i, std::min(width, n - i)))));
+    alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
+    top.store_aligned(lanes.data());
+    const auto largest = std::bit_cast<float>(*std::max_element(lanes.begin(), lanes.end()));
+    return largest == 0 ? 1.0f : std::max(largest / 127.0f, std::numeric_limits<float>::min());
   }
   static std::int32_t quantise(float value, float inverse_scale) {
     return static_cast<std::int32_t>(std::nearbyint(value * inverse_scale));
@@ -100,17 +111,20 @@ struct ByteDot : Machine {
   static std::int32_t sum_of(IntegerBatch x) {
     alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
     x.store_aligned(lanes.data());
-    return std::accumulate(lanes.begin(), lanes.end(), 0);
+    return static_cast<std::int32_t>(std::accumulate(lanes.begin(), lanes.end(), std::uint32_t{0}, [](std::uint32_t a, std::int32_t b) {
+      return a + static_cast<std::uint32_t>(b);
+    }));
   }
 };
 
 /// Symmetric 8-bit quantisation: q = round(x / scale), scale = max |x| / 127, of each output's weights once and of each input row
-/// as it comes. The sum of products is exact in int32 (up to 2^31 / 127^2, 133,000 terms); an output is that sum times both scales.
-/// A column of weights is its scale, then four values a word.
+/// as it comes. The sum of products is exact in int32, as far as `deepest`; an output is that sum times both scales, and NaN where an
+/// input is NaN or infinite. A column of weights is its scale, then four values a word.
 struct Int8Dot : ByteDot<ByteWords> {
   static constexpr int depth = 4;
   static constexpr const char* name = "int8";
   static constexpr std::int32_t offset = 128;
+  static constexpr Index deepest = ((Index{1} << 31) - 1) / (127 * 127);  // terms of a sum that surely fits
 
   static constexpr Index weight_words(Index k) { return 1 + (k + depth - 1) / depth; }
   static constexpr Index input_words(Index k) { return (1 + (k + at_once - 1) / at_once) * panel_chunk; }
@@ -141,7 +155,7 @@ struct Int8Dot : ByteDot<ByteWords> {
       to += stride;
       for (Index w = 0; w < panel_chunk; ++w) to[w] = input_word(q + w * depth);
     }
-    put_head((taken_off - offset) * sum_of(sums), scale, head);
+    put_head(start_of(sum_of(sums), offset), scale, head);
   }
 
   template <int Rows, std::size_t Pairs>
