@@ -62,9 +62,12 @@ int main(int argc, char** argv) {
 
   return program.run(argc, argv, [&] {
     require(!options.vae.empty(), "the examples' own model, examples/models/emoji, is not here: name a VAE's directory with --vae");
+    std::vector<std::string> outputs{options.output};
+    if (!options.save_latents.empty()) outputs.push_back(options.save_latents);
+    require_outputs(outputs, {options.input});
+    std::optional<InterruptGuard::AtOnce> reading(std::in_place);
     Picture picture = read_picture(options.input);
-    require_writable(options.output);
-    if (!options.save_latents.empty()) require_writable(options.save_latents);
+    reading.reset();
 
     const AutoencoderFiles files = AutoencoderFiles::open(options.vae);
     const Index multiple = files.config.downscale();

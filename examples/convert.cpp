@@ -14,42 +14,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A directory being written beside its final name; destroyed without commit, it leaves nothing behind.
-class NewDirectory {
- public:
-  explicit NewDirectory(const fs::path& path) : path_(path), temporary_(path.string() + ".tmp-" + std::to_string(getpid())) {
-    std::error_code error;
-    require(!fs::exists(fs::symlink_status(path_, error)), path_.string(), " exists already");
-    fs::create_directory(temporary_, error);
-    require(!error, "cannot write ", temporary_.string(), ": ", error.message());
-  }
-  NewDirectory(const NewDirectory&) = delete;
-  NewDirectory& operator=(const NewDirectory&) = delete;
-  ~NewDirectory() {
-    std::error_code ignored;
-    if (!committed_) fs::remove_all(temporary_, ignored);
-  }
-
-  const fs::path& path() const { return temporary_; }
-  void commit() {
-    std::error_code error;
-    fs::rename(temporary_, path_, error);
-    require(!error, "cannot write ", path_.string(), ": ", error.message());
-    committed_ = true;
-  }
-
- private:
-  fs::path path_, temporary_;
-  bool committed_ = false;
-};
-
-/// Copies a directory's files but its weights: configs, tokenizer, licence.
+/// Copies a directory's files but its weights: configs, tokenizer, licence. What a writer that was killed has left is none of them.
 void copy_other_files(const fs::path& from, const fs::path& to) {
-  std::error_code error;
+  std::error_code error, unknown;
   for (const auto& entry : fs::directory_iterator(from, error)) {
     const std::string name = entry.path().filename().string();
     const bool weights = name.ends_with(".safetensors") || name.ends_with(".index.json") || name.ends_with(".bin") || name.ends_with(".pt");
-    if (!entry.is_regular_file() || weights) continue;
+    // A link that leads nowhere is not passed over: the copy would be another model.
+    if (entry.is_directory(unknown) || entry.is_other(unknown) || weights || name.find(".tmp-") != std::string::npos) continue;
     fs::copy_file(entry.path(), to / name, error);
     require(!error, "cannot copy ", entry.path().string(), ": ", error.message());
   }
@@ -104,7 +76,7 @@ int main(int argc, char** argv) {
     const std::string precision = program.precision() == "auto" ? "int8" : program.precision();
     require(precision != "f32", "float32 is not packed: convert to bf16, int8 or q4");
     const ModelFiles files = ModelFiles::open(model);
-    NewDirectory directory(output);
+    AtomicDirectory directory(output);
     if (precision == "q4") convert<Int4>(files, vae, directory.path(), precision);
     else if (precision == "int8") convert<Int8>(files, vae, directory.path(), precision);
     else convert<BFloat16>(files, vae, directory.path(), precision);

@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   return program.run(argc, argv, [&] {
     require_model(model);
     const std::vector<Setting> settings = read_settings(list);
-    require_writable(output);
+    require_outputs({output}, {list});
     const std::filesystem::path directory = model;
     const auto show = [&](const Json& rows) {  // the table is there, however far this got
       const InterruptGuard::Noted here;

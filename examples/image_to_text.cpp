@@ -76,8 +76,14 @@ void answer(Program& program, const Options& options, const ModelFiles& files, c
     if (isatty(STDIN_FILENO)) std::cerr << "> " << std::flush;
     return static_cast<bool>(std::getline(std::cin, question));
   };
-  for (std::string question; next_question(question);)
-    if (!question.empty()) ask(conversation, question, settings, options, false);
+  for (std::string question; next_question(question);) {
+    if (question.empty()) continue;
+    try {
+      ask(conversation, question, settings, options, false);
+    } catch (const Error& error) {  // a refused question leaves the conversation as it was
+      program.say(error.what(), 1);
+    }
+  }
 }
 
 }  // namespace
@@ -99,7 +105,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 1.0));
   program.option("--top-k", settings.sampling.top_k, "K", "only the K likeliest tokens; 0: all")
       ->check(CLI::Range(0, 1000000));
-  program.option("-s,--seed", settings.sampling.seed, "N", "of the choice among tokens");
+  program.option("-s,--seed", settings.sampling.seed, "N", "of the choice among tokens")->transform(CLI::Validator(seed_below_zero, ""));
   cli.add_flag("--show-ids", options.show_ids, "print the token ids of the prompt and of the answer");
   cli.add_flag("--chat", options.chat, "go on with questions from standard input, a line each; Ctrl-C stops an answer, Ctrl-D ends")
       ->excludes(cli.get_option("--json"));
@@ -108,7 +114,10 @@ int main(int argc, char** argv) {
     require_model(options.model);
     Sampler checked(settings.sampling);  // throws for options out of range, before anything is loaded
     std::vector<Picture> pictures;
-    for (const std::string& path : options.pictures) pictures.push_back(read_picture(path));
+    {
+      const InterruptGuard::AtOnce reading;
+      for (const std::string& path : options.pictures) pictures.push_back(read_picture(path));
+    }
 
     const ModelFiles files = ModelFiles::open(options.model);
     const std::string precision = choose_precision(program.precision(), *files.checkpoint);

@@ -38,17 +38,17 @@ std::string_view part_of(std::string_view key) {
 /// What the config beside the weights promises; nothing where there is none, or none of a model known here.
 std::optional<CheckpointDifference> compare_with_config(const std::filesystem::path& directory, const Checkpoint& checkpoint) {
   const auto path = directory / "config.json";
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return std::nullopt;
-  const Json config = read_json_file(path);
-  if (config.contains("vision_gen_enc_config")) {
+  if (!name_exists(path)) return std::nullopt;
+  const Json json = read_json_file(path);
+  const JsonObject config(json, path.string());
+  if (config.has("vision_gen_enc_config")) {
     const auto sizes = read_config<JanusFlowConfig>(path);
     JanusFlow<Layout> model(sizes);
     auto difference = compare(checkpoint, expected_tensors(model));
     if (sizes.language.tie_word_embeddings) std::erase(difference.unknown, tied_head_key);
     return difference;
   }
-  if (config.value("_class_name", "") == "AutoencoderKL") {
+  if (config.get<std::string>("_class_name", "") == "AutoencoderKL") {
     const auto sizes = read_config<AutoencoderKLConfig>(path);
     AutoencoderEncoder<Layout> encoder(sizes);
     AutoencoderDecoder<Layout> decoder(sizes);
@@ -123,9 +123,8 @@ int main(int argc, char** argv) {
   program.cli.add_flag("--summary", summary, "leave the list of tensors out");
   return program.run(argc, argv, [&] {
     const std::filesystem::path vae = std::filesystem::path(path) / "vae";
-    std::error_code error;
     Json found = look_at(path);
-    if (std::filesystem::exists(vae / "config.json", error)) found["vae"] = look_at(vae);
+    if (name_exists(vae / "config.json")) found["vae"] = look_at(vae);
     if (!program.json()) {
       print(found, summary);
       if (found.contains("vae")) print(found["vae"], summary);

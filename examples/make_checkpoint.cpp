@@ -102,32 +102,6 @@ void write_settings(const std::filesystem::path& directory, const Model& model, 
                   {{"bos_token", bos}, {"eos_token", eos}, {"additional_special_tokens", {begin_of_generation}}});
 }
 
-/// A directory that takes its name only when it is complete.
-class NewDirectory {
- public:
-  explicit NewDirectory(const std::string& name) : name_(std::filesystem::path(name) / ""), temporary_(name_.parent_path()) {
-    std::error_code error;
-    require(!std::filesystem::exists(name_, error), "cannot make ", name, ": it exists already");
-    temporary_ += ".tmp-" + std::to_string(getpid());
-    require(std::filesystem::create_directory(temporary_, error), "cannot make ", name, ": ", error.message());
-  }
-  NewDirectory(const NewDirectory&) = delete;
-  NewDirectory& operator=(const NewDirectory&) = delete;
-  ~NewDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(temporary_, ignored);
-  }
-  const std::filesystem::path& path() const { return temporary_; }
-  void commit() {
-    std::error_code error;
-    std::filesystem::rename(temporary_, name_.parent_path(), error);
-    require(!error, "cannot make ", name_.string(), ": ", error.message());
-  }
-
- private:
-  std::filesystem::path name_, temporary_;
-};
-
 Index parameters_of(const std::vector<SafetensorsEntry>& entries) {
   Index sum = 0;
   for (const SafetensorsEntry& entry : entries) sum += checked_product(entry.shape);
@@ -143,7 +117,7 @@ void make(Program& program, const std::string& output, const std::string& config
   for (auto& entry : random_entries(decoder, seed + 2, dtype)) vae.push_back(std::move(entry));
 
   const Index parameters = parameters_of(weights), vae_parameters = parameters_of(vae), total = parameters + vae_parameters;
-  NewDirectory directory(output);
+  AtomicDirectory directory(output);
   const auto needed = static_cast<std::uintmax_t>(total) * dtype_size(dtype) + (1 << 20), free = std::filesystem::space(directory.path()).available;
   require(needed <= free, "cannot make ", output, ": ", needed >> 20, " MiB are needed, ", free >> 20, " MiB are free");
 

@@ -204,6 +204,11 @@ TEST_CASE("every part's malformed config gives one sentence with the key and the
   CHECK(contains(processor(R"({"image_size":8})"), "min_size (14) is larger than image_size (8)"));
 
   const Folder folder;
+  const auto optional = folder / "preprocessor_config.json";
+  CHECK(ImageProcessorConfig::from_directory(folder.path(), 48).image_size == 48);
+  std::filesystem::create_symlink("nothing", optional);
+  CHECK(error_of([&] { ImageProcessorConfig::from_directory(folder.path(), 48); }) ==
+        "cannot read " + optional.string() + ": it is a link that leads nowhere");
   CHECK(contains(error_of([&] { read_config<JanusFlowConfig>(folder / "config.json"); }), "config.json: no such file"));
   CHECK(contains(error_of([&] { read_config<JanusFlowConfig>(folder.path()); }), "it is a directory"));
   const auto large = folder.write("config.json", std::string(2'000'000, ' '));

@@ -1,6 +1,8 @@
 // Files: whole, mapped, atomically written.
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <numeric>
 #include <stdexcept>
@@ -45,6 +47,82 @@ TEST_CASE("a file appears complete or not at all") {
   }
   const auto files = std::distance(std::filesystem::directory_iterator(folder.path()), {});
   CHECK(files == 1);  // nothing temporary is left
+}
+
+TEST_CASE("a link stays a link: the file that it leads to is replaced") {
+  const Folder folder;
+  std::filesystem::create_directory(folder / "real");
+  const auto real = folder.write("real/a", "old");
+  std::filesystem::create_symlink("real/a", folder / "link");
+  std::filesystem::create_symlink("link", folder / "link to it");
+  write_file(folder / "link to it", "new");
+  CHECK(read_file(real, 10) == "new");
+  CHECK(std::filesystem::is_symlink(folder / "link"));
+  CHECK(std::filesystem::is_symlink(folder / "link to it"));
+  CHECK(std::distance(std::filesystem::directory_iterator(folder / "real"), {}) == 1);
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 3);
+}
+
+TEST_CASE("a link to what is no file, or to nothing, is neither replaced nor absent") {
+  const Folder folder;
+  REQUIRE(mkfifo((folder / "fifo").c_str(), 0600) == 0);
+  std::filesystem::create_symlink("fifo", folder / "to fifo");
+  std::filesystem::create_symlink("nothing", folder / "to nothing");
+  std::filesystem::create_symlink("loop", folder / "loop");
+  const auto refusal = [&](const char* name) {
+    const auto sentence = error_of([&] { write_file(folder / name, "x"); });
+    CHECK(name_exists(folder / name));
+    CHECK(std::filesystem::is_symlink(folder / name));
+    return sentence;
+  };
+  CHECK(refusal("to fifo") == "cannot write " + (folder / "to fifo").string() + ": it is not a regular file");
+  CHECK(refusal("to nothing") == "cannot write " + (folder / "to nothing").string() + ": it is a link that leads nowhere");
+  CHECK(refusal("loop") == "cannot write " + (folder / "loop").string() + ": it is a link that leads nowhere");
+  CHECK(std::filesystem::is_fifo(folder / "fifo"));
+  CHECK_FALSE(name_exists(folder / "nothing"));
+  CHECK_FALSE(name_exists(folder / "fifo/a"));
+  CHECK(error_of([&] { read_file(folder / "to nothing", 3); }) ==
+        "cannot read " + (folder / "to nothing").string() + ": it is a link that leads nowhere");
+  CHECK(error_of([&] { read_file(folder / "loop", 3); }) ==
+        "cannot read " + (folder / "loop").string() + ": Too many levels of symbolic links");
+}
+
+TEST_CASE("what a killed process of the same number has left stands in nobody's way") {
+  const Folder folder;
+  for (int i = 0; i < 1000; ++i) folder.write(concat("a.tmp-", getpid(), '-', i), "half");
+  write_file(folder / "a", "whole");
+  CHECK(read_file(folder / "a", 10) == "whole");
+}
+
+TEST_CASE("a directory appears complete or not at all") {
+  const Folder folder;
+  const auto path = folder / "new";
+  {
+    AtomicDirectory directory(path / "");  // as a shell completes it
+    CHECK(directory.path().parent_path() == folder.path());
+    write_file(directory.path() / "a", "x");
+    CHECK_FALSE(name_exists(path));
+    SUBCASE("complete") {
+      directory.commit();
+      CHECK(read_file(path / "a", 10) == "x");
+    }
+    SUBCASE("without commit nothing is left") {}
+    SUBCASE("the name was taken meanwhile, if only by an empty directory") {
+      std::filesystem::create_directory(path);
+      CHECK(error_of([&] { directory.commit(); }) == "cannot make " + path.string() + ": it exists already");
+      CHECK(std::filesystem::is_empty(path));
+    }
+  }
+  CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == (name_exists(path) ? 1 : 0));
+}
+
+TEST_CASE("a directory that cannot be made is said in one sentence") {
+  const Folder folder;
+  std::filesystem::create_symlink("nothing", folder / "link");
+  CHECK(error_of([&] { AtomicDirectory(folder.path()); }) == "cannot make " + folder.path().string() + ": it exists already");
+  CHECK(error_of([&] { AtomicDirectory(folder / "link"); }) == "cannot make " + (folder / "link").string() + ": it exists already");
+  CHECK(error_of([&] { AtomicDirectory(folder / "no/such"); }) ==
+        "cannot make " + (folder / "no/such").string() + ": No such file or directory");
 }
 
 TEST_CASE("what cannot be written is said in one sentence") {

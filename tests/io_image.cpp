@@ -31,6 +31,32 @@ std::string header(std::uint32_t width, std::uint32_t height, char depth = 8, ch
   return chunk("IHDR", big_endian(width) + big_endian(height) + depth + colour + std::string(3, '\0'));
 }
 
+/// A zlib stream of `runs` times 258 zeros and one, in deflate's own Huffman codes (RFC 1951).
+std::string zeros(int runs) {
+  std::string bits = "110";  // the last block, of fixed codes (the lower bit of the kind first)
+  bits += "00110000";        // a zero
+  for (int i = 0; i < runs; ++i) bits += "1100010100000";  // 258 of what is one byte before
+  bits += "0000000";
+  std::string stream = "\x78\x01";
+  for (std::size_t at = 0; at < bits.size(); at += 8) {
+    int byte = 0;
+    for (std::size_t i = 0; i < 8 && at + i < bits.size(); ++i) byte |= (bits[at + i] - '0') << i;
+    stream += static_cast<char>(byte);
+  }
+  return stream + std::string(4, '\0');  // the check sum, which nobody reads
+}
+
+/// A grey JPEG file of 64 x 64 pixels, all of 128: both Huffman tables have one code, of one bit, so that a block takes two.
+std::string plain_jpeg(std::size_t bytes) {
+  const auto segment = [](char code, const std::string& content) {
+    return std::string("\xff") + code + '\0' + static_cast<char>(content.size() + 2) + content;
+  };
+  const std::string one_code = '\1' + std::string(15, '\0') + '\0';
+  return "\xff\xd8" + segment('\xdb', '\0' + std::string(64, '\1')) + segment('\xc0', std::string("\x08\x00\x40\x00\x40\x01\x01\x11\x00", 9)) +
+         segment('\xc4', '\0' + one_code) + segment('\xc4', '\x10' + one_code) + segment('\xda', std::string("\x01\x01\x00\x00\x3f\x00", 6)) +
+         std::string(bytes, '\0') + "\xff\xd9";
+}
+
 Picture gradient(Index height, Index width) {
   Picture picture(Shape<3>{{height, width, 3}});
   for (Index i = 0; i < picture.size(); ++i) picture.data()[i] = static_cast<std::uint8_t>(i * 7);
@@ -104,6 +130,23 @@ TEST_CASE("a contact sheet holds every picture in its place, on white") {
   CHECK(contains(error_of([] { contact_sheet({}, 1, 0); }), "needs a picture"));
 }
 
+TEST_CASE("files as small as their pixels can be, and a little larger than they need be, are read") {
+  const auto decode = [](const std::string& file) { return decode_picture(std::as_bytes(std::span(file)), "file"); };
+  const auto all = [](const Picture& picture, std::uint8_t value) { return std::count(picture.begin(), picture.end(), value) == picture.size(); };
+  const auto plain = decode(plain_jpeg(16));
+  CHECK(plain.shape() == Shape<3>{{64, 64, 3}});
+  CHECK(all(plain, 128));
+  const auto larger = decode(signature + header(2, 2) + chunk("IDAT", zeros(100)) + chunk("IEND", ""));
+  CHECK(larger.shape() == Shape<3>{{2, 2, 3}});
+  CHECK(all(larger, 0));
+  // Interlaced, seven pictures lie one after the other: of 1, 1, 1, 2, 2, 4 and 4 lines, each a byte behind that of its filter.
+  auto interlaced = big_endian(8) + big_endian(8) + std::string("\x01\x00\x00\x00\x01", 5);
+  CHECK(detail::png_raw_size(std::as_bytes(std::span(interlaced))) == 30);
+  CHECK(decode(signature + chunk("IHDR", interlaced) + chunk("IDAT", zeros(1)) + chunk("IEND", "")).shape() == Shape<3>{{8, 8, 3}});
+  interlaced = big_endian(5) + big_endian(3) + std::string("\x10\x06\x00\x00\x01", 5);  // pixels of 8 bytes
+  CHECK(detail::png_raw_size(std::as_bytes(std::span(interlaced))) == 15 * 8 + 7);
+}
+
 TEST_CASE("malformed pictures give one sentence with the path and the reason") {
   const auto jpeg = read_file(data() / "pictures" / "baseline.jpg", 1 << 20);
   const auto progressive = read_file(data() / "pictures" / "progressive.jpg", 1 << 20);
@@ -117,6 +160,14 @@ TEST_CASE("malformed pictures give one sentence with the path and the reason") {
     const auto size = content.size() + 2;
     return std::string("\xff") + code + static_cast<char>(size >> 8) + static_cast<char>(size) + content;
   };
+  const auto of_size = [](std::string text, const char* height_and_width) {
+    return text.replace(text.find("\xff\xc0") + 5, 4, height_and_width, 4);
+  };
+  const auto inks = read_file(data() / "pictures" / "cmyk.jpg", 1 << 20);
+  const auto adobe = inks.find("\xff\xee");
+  auto without_adobe = inks, as_ycbcr = inks;
+  without_adobe.erase(adobe, 16);
+  as_ycbcr[adobe + 15] = 1;
   struct Case {
     std::string name, content;
     const char* reason;
@@ -140,7 +191,11 @@ TEST_CASE("malformed pictures give one sentence with the path and the reason") {
       {"png of depth 3", signature + header(5, 5, 3) + chunk("IDAT", "x") + chunk("IEND", ""), "cannot be decoded"},
       {"png of colour type 5", signature + header(5, 5, 8, 5) + chunk("IDAT", "x") + chunk("IEND", ""),
        "cannot be decoded"},
-      {"png without data", signature + header(5, 5) + chunk("IEND", ""), "cannot be decoded"},
+      {"png without data", signature + header(5, 5) + chunk("IEND", ""), "its 0 bytes of data cannot be 5 x 5 pixels"},
+      {"png of too many pixels for its data", signature + header(9'000, 10'000) + chunk("IDAT", "x") + chunk("IEND", ""),
+       "is cut off: its 1 bytes of data cannot be 9000 x 10000 pixels"},
+      {"png inflated to 2 MB", signature + header(1, 1) + chunk("IDAT", zeros(8000)) + chunk("IEND", ""),
+       "is damaged: its data is inflated to more than its header says"},
       {"png with damaged data", signature + header(5, 5) + chunk("IDAT", "not zlib") + chunk("IEND", ""),
        "cannot be decoded"},
       {"png with too little data",
@@ -174,6 +229,10 @@ TEST_CASE("malformed pictures give one sentence with the path and the reason") {
       {"jpeg of 20000 squared",
        start + segment('\xc0', std::string("\x08\x4e\x20\x4e\x20\x01\x01\x11\x00", 9)) + segment('\xda', "x") + end,
        "20000 x 20000 pixels are more than the limit"},
+      {"jpeg of 10000 squared", of_size(jpeg, "\x27\x10\x27\x10"), "bytes of data cannot be 10000 x 10000 pixels"},
+      {"jpeg of a byte too few", plain_jpeg(15), "is cut off: its 15 bytes of data cannot be 64 x 64 pixels"},
+      {"jpeg of inks alone", without_adobe, "is a JPEG file of four inks without Adobe's marker, which would say how they are meant"},
+      {"jpeg of inks in YCbCr", as_ycbcr, "is a JPEG file of four inks without Adobe's marker, which would say how they are meant"},
   };
   const Folder folder;
   for (const Case& one : cases) {

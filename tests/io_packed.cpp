@@ -148,3 +148,29 @@ TEST_CASE("packed: malformed files give one sentence with the file, the key and 
   CHECK(error_of([&] { write_safetensors(folder / "x.safetensors", packed_entries(module, checkpoint)); }).ends_with("linear.weight holds NaN or infinity"));
   CHECK_FALSE(std::filesystem::exists(folder / "x.safetensors"));
 }
+
+TEST_CASE("packed: what is copied as it is must be what could be loaded") {
+  const Folder folder;
+  const Checkpoint whole(published(folder));
+  const auto refused = [&](const auto& bias) {
+    std::vector<SafetensorsEntry> entries;
+    for (const RawTensor& raw : whole.tensors())
+      if (raw.key != "linear.bias") entries.push_back({raw.key, raw.dtype, raw.shape, [&](const auto& put) { put(raw.bytes); }});
+    entries.push_back(safetensors_entry("linear.bias", bias.view()));
+    const auto path = folder / "changed.safetensors";
+    write_safetensors(path, entries);
+    const auto checkpoint = std::make_shared<const Checkpoint>(path);
+    Module<Int8> module;
+    const auto sentence = error_of([&] { write_safetensors(folder / "x.safetensors", packed_entries(module, checkpoint)); });
+    CHECK(sentence == error_of([&] { load(module, checkpoint); }));
+    CHECK_FALSE(std::filesystem::exists(folder / "x.safetensors"));
+    REQUIRE(sentence.starts_with(path.string()));
+    return sentence.substr(path.string().size());
+  };
+  CHECK(refused(Tensor<float, 1>(Shape{Index{20}}, 1.0f)) == ": linear.bias has shape [20], expected [21]");
+  CHECK(refused(Tensor<float, 2>(Shape{Index{1}, Index{21}}, 1.0f)) == ": linear.bias has shape [1, 21], expected [21]");
+  CHECK(refused(Tensor<std::int32_t, 1>(Shape{Index{21}}, 1)) ==
+        ": linear.bias holds I32, expected floating-point numbers (F64, F32, F16 or BF16)");
+  CHECK(refused(Tensor<double, 1>(Shape{Index{21}}, 1e300)) == ": linear.bias holds a number too large for F32");
+  CHECK(refused(Tensor<float, 1>(Shape{Index{21}}, INFINITY)) == ": linear.bias holds NaN or infinity");
+}

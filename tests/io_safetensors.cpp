@@ -131,6 +131,28 @@ TEST_CASE("NaN and infinity are found in every type") {
   }
 }
 
+TEST_CASE("what becomes infinite in a narrower type is found, to the last bit") {
+  const auto check = [](auto value, Dtype dtype) {
+    const RawTensor raw{"w", dtype, {1}, std::as_bytes(std::span(&value, 1)), "memory", nullptr};
+    CHECK(all_finite(raw) == std::isfinite(value));
+    float as_float = 0;
+    raw.copy_to(&as_float);
+    CHECK(all_finite<float>(raw) == std::isfinite(as_float));
+    bfloat16 as_bfloat16;
+    raw.copy_to(&as_bfloat16);
+    CHECK(all_finite<bfloat16>(raw) == std::isfinite(static_cast<float>(as_bfloat16)));
+  };
+  for (const double sign : {1.0, -1.0}) {
+    for (const double edge : {0x1p128 - 0x1p103, 0x1p128 - 0x1p119 - 0x1p103, 1e300, double{INFINITY}}) {
+      check(sign * std::nextafter(edge, 0.0), Dtype::f64);
+      check(sign * edge, Dtype::f64);
+    }
+    const float half_a_step_above = 0x1p127f + (0x1p127f - 0x1p119f);
+    for (const float value : {std::nextafter(half_a_step_above, 0.0f), half_a_step_above, std::numeric_limits<float>::max(), INFINITY})
+      check(static_cast<float>(sign) * value, Dtype::f32);
+  }
+}
+
 TEST_CASE("what is written is read again, in the order given, aligned") {
   const Folder folder;
   Tensor<float, 2> matrix(Shape<2>{{3, 4}});
@@ -334,6 +356,10 @@ TEST_CASE("broken directories and indices give one sentence with the path and th
     CHECK(contains(sentence(), path.string()));
     CHECK(contains(sentence(), one_case.reason));
   }
+  // A link that leads nowhere is not passed over for the index.
+  std::filesystem::create_symlink("nothing", folder / "model.safetensors");
+  CHECK(sentence() == "cannot read " + (folder / "model.safetensors").string() + ": it is a link that leads nowhere");
+  std::filesystem::remove(folder / "model.safetensors");
   std::filesystem::create_directory(folder / "model.safetensors");
   CHECK(contains(sentence(), "model.safetensors: it is a directory, not a file"));
 }

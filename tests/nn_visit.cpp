@@ -60,10 +60,11 @@ SafetensorsEntry filled(const std::string& key, Shape<R> shape, T value) {
   return entry;
 }
 
+template <class P = Float32>
 std::string load_error(const Changed& changed) {
   return error_of([&] {
     const auto files = ModelFiles::open(changed.model().path());
-    JanusFlow<Float32> model(files.config);
+    JanusFlow<P> model(files.config);
     load(model, files.checkpoint);
   });
 }
@@ -177,6 +178,12 @@ TEST_CASE("load: files that do not fit are refused in one sentence that names th
        norm + " holds NaN or infinity");
   ends(load_error(Changed([](Entries& e) { e[norm] = filled(norm, Shape{64}, std::int32_t{1}); })),
        norm + " holds I32, expected floating-point numbers (F64, F32, F16 or BF16)");
+  // What is finite in the file alone. A quantised matrix keeps scales.
+  ends(load_error(Changed([](Entries& e) { e[norm] = filled(norm, Shape{64}, -1e300); })), norm + " holds a number too large for F32");
+  const std::string matrix = "language_model.model.layers.1.mlp.down_proj.weight";
+  const Changed large([&](Entries& e) { e[matrix] = filled(matrix, Shape{64, 120}, 3.4e38f); });
+  ends(load_error<BFloat16>(large), matrix + " holds a number too large for BF16");
+  CHECK_NOTHROW(ModelFiles::open(large.model().path()));
   // Each kind of parameter: a matrix, a table, a filter, a depthwise filter.
   const std::pair<std::string, std::string> kinds[] = {
       {"language_model.lm_head.weight", "[160, 64]"},
@@ -195,6 +202,33 @@ TEST_CASE("load: files that do not fit are refused in one sentence that names th
   CHECK_NOTHROW(ModelFiles::open(rotary.model().path()));
 }
 
+TEST_CASE("load: a config that is not the weights' is refused before a model is made") {
+  const auto opened = [](const std::function<void(Json&)>& change) {
+    const TinyModel model;
+    Json config = read_json_file(model.path() / "config.json");
+    change(config);
+    model.folder().write("config.json", config.dump());
+    return error_of([&] { ModelFiles::open(model.path()); });
+  };
+  CHECK(opened([](Json& c) { c["language_config"]["intermediate_size"] = 1'000'000; })
+            .ends_with("layers.0.mlp.down_proj.weight has shape [64, 120], expected [64, 1000000]"));
+  CHECK(opened([](Json& c) { c["language_config"]["num_hidden_layers"] = 3; })
+            .ends_with("model.safetensors has no tensor language_model.model.layers.2.input_layernorm.weight"));
+  // What another task needs may be left out, but as a whole.
+  const std::string tower = "vision_und_enc_model.vision_tower.";
+  const auto without = [&](const std::string& prefix) {
+    return Changed([&](Changed::Entries& e) { std::erase_if(e, [&](const auto& entry) { return entry.first.starts_with(prefix); }); });
+  };
+  CHECK_NOTHROW(ModelFiles::open(without("vision_und_enc_model.").model().path()));
+  CHECK_NOTHROW(ModelFiles::open(without(tower + "attn_pool.").model().path()));
+  const auto partly = without(tower + "blocks.0.");
+  CHECK(error_of([&] { ModelFiles::open(partly.model().path()); })
+            .ends_with("model.safetensors has no tensor " + tower + "blocks.0.attn.proj.bias"));
+  const auto speechless = without("language_model.model.");
+  CHECK(error_of([&] { ModelFiles::open(speechless.model().path()); })
+            .ends_with("model.safetensors has no tensor language_model.model.embed_tokens.weight"));
+}
+
 TEST_CASE("load: the same of a VAE's directory") {
   const std::string key = "decoder.conv_out.bias";
   const auto refusal = [&](const std::function<void(Changed::Entries&)>& change) {
@@ -210,6 +244,9 @@ TEST_CASE("load: the same of a VAE's directory") {
   CHECK(refusal([&](auto& e) { e.erase(key); }).ends_with("has no tensor " + key));
   CHECK(refusal([&](auto& e) { e[key] = filled(key, Shape{4}, 1.0f); }).ends_with(key + " has shape [4], expected [3]"));
   CHECK(refusal([&](auto& e) { e[key] = filled(key, Shape{3}, std::nanf("")); }).ends_with(key + " holds NaN or infinity"));
+  const std::string folded = "decoder.up_blocks.0.upsamplers.0.conv.weight";  // four phases of sums of taps
+  CHECK(refusal([&](auto& e) { e[folded] = filled(folded, Shape{32, 32, 3, 3}, 2e38f); })
+            .ends_with(folded + " holds numbers whose sums are too large for F32"));
   CHECK(error_of([] { AutoencoderFiles::open("/nowhere/at/all"); }) == "the VAE directory /nowhere/at/all does not exist");
   CHECK(error_of([] { AutoencoderFiles::open(golden_tiny + "/config.json"); }).ends_with("config.json is not a directory"));
 }

@@ -193,6 +193,10 @@ TEST_CASE("image to text: what cannot be is refused in one sentence, and the con
   const auto expected = golden.integers("und.greedy_ids");
   CHECK(conversation.ask(golden_question, {.max_new_tokens = 8}).ids == Ids(expected.begin(), expected.end()));
   CHECK(refusal("And <image_placeholder>?", {}) == "image to text: the question has places for 1 pictures, 0 are given");
+  // Nothing is made of what does not fit: neither features of the pictures nor embeddings of the text.
+  Model::Conversation crowded(model(), pictures(30)), wordy(model(), {});
+  CHECK(io_testing::error_of([&] { crowded.ask("x"); }) == "image to text: a conversation of 1179 tokens is longer than the model's 1024");
+  CHECK(io_testing::error_of([&] { wordy.ask(std::string(10'000'000, 'x')); }).ends_with(" tokens is longer than the model's 1024"));
 }
 
 TEST_CASE("image to text: a directory without a processor_config.json, as older copies of the published one") {

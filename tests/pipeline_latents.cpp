@@ -4,9 +4,11 @@
 #include <doctest/doctest.h>
 
 #include "golden.hpp"
+#include "io_testing.hpp"
 
 using namespace janusflow;
 using namespace janusflow::test;
+using io_testing::error_of;
 
 TEST_CASE("to_bytes rounds as torchvision's save_image, bit for bit") {
   const Checkpoint file(JANUSFLOW_TEST_DATA "/golden_tiny/golden.safetensors");
@@ -19,8 +21,7 @@ TEST_CASE("to_bytes rounds as torchvision's save_image, bit for bit") {
 
 TEST_CASE("to_bytes and from_bytes: the ends, the middle, and what is out of range") {
   Tensor<float, 4> x(Shape{2, 1, 3, 3}, 0.0f);
-  const float values[] = {-1.0f, 1.0f, -7.0f, 7.0f, 0.0f, std::numeric_limits<float>::infinity(),
-                          -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(), -0.996f};
+  const float values[] = {-1.0f, 1.0f, -7.0f, 7.0f, 0.0f, 1e38f, -1e38f, -1.004f, -0.996f};
   std::copy(std::begin(values), std::end(values), x.data() + 9);  // the second picture
   const auto bytes = to_bytes(x, 1);
   const std::uint8_t expected[] = {0, 255, 0, 255, 128, 255, 0, 0, 1};
@@ -32,6 +33,16 @@ TEST_CASE("to_bytes and from_bytes: the ends, the middle, and what is out of ran
   CHECK(*std::max_element(unit.begin(), unit.end()) == 1.0f);
   const auto back = to_bytes(unit, 0);
   CHECK(std::equal(back.begin(), back.end(), all.begin()));
+}
+
+TEST_CASE("to_bytes refuses what is not finite, in the picture that is asked for") {
+  for (const float value : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()}) {
+    Tensor<float, 4> x(Shape{2, 2, 2, 3}, 0.0f);
+    x(1, 1, 1, 2) = value;
+    CHECK(error_of([&] { to_bytes(x, 1); }) == "to_bytes: the picture holds NaN or infinity");
+    CHECK_NOTHROW(to_bytes(x, 0));
+  }
 }
 
 TEST_CASE("channels first and last are each other's inverse") {

@@ -184,6 +184,28 @@ TEST_CASE("text to image: previews lead to the picture") {
   CHECK(worst <= 1);
 }
 
+TEST_CASE("text to image: a step is of all pictures, or of one after the other") {
+  using Step = std::array<std::size_t, 3>;
+  std::vector<Step> steps;
+  std::vector<Tensor<std::uint8_t, 3>> last;
+  const auto watch = [&](const TextToImageProgress& p) {
+    steps.push_back({p.step, p.first, p.pictures});
+    CHECK(p.latents.shape()[0] == static_cast<Index>(p.pictures));
+    if (p.t == 1)
+      for (auto& picture : p.preview()) last.push_back(std::move(picture));
+    return true;
+  };
+  TextToImageRequest request = two_steps();
+  request.images_per_prompt = 2;
+  CHECK(same(painter()(request, watch).pictures, last));
+  CHECK(steps == std::vector<Step>{{1, 0, 2}, {2, 0, 2}});
+  steps.clear();
+  last.clear();
+  request.reuse_threshold = 1e-9;
+  CHECK(same(painter()(request, watch).pictures, last));
+  CHECK(steps == std::vector<Step>{{1, 0, 1}, {2, 0, 1}, {1, 1, 1}, {2, 1, 1}});
+}
+
 TEST_CASE("text to image: every solver by its name") {
   const auto run = [](AnySolver solver, int steps) {
     TextToImageRequest request = two_steps();
@@ -261,6 +283,8 @@ TEST_CASE("text to image: other sizes and given noise") {
   TextToImageRequest given = two_steps();
   given.noise = noise(42, 4, 6, 14);
   CHECK(same(painter()(given).latents, result.latents));
+  given.width = 112;
+  CHECK(same(painter()(given).latents, result.latents));
 }
 
 TEST_CASE("text to image: requests that cannot be are refused in one sentence") {
@@ -292,10 +316,17 @@ TEST_CASE("text to image: requests that cannot be are refused in one sentence") 
         "text to image: the noise is [1, 4, 11, 12], expected [1, 4, 12, 12]");
   CHECK(refusal([](auto& r) { r.images_per_prompt = 2, r.noise = noise(1, 4, 12, 12); }) ==
         "text to image: the noise is [1, 4, 12, 12], expected [2, 4, 12, 12]");
+  CHECK(refusal([](auto& r) { r.noise = noise(1, 4, 12, 12), r.height = 48; }) ==
+        "text to image: the noise is [1, 4, 12, 12], expected [1, 4, 6, 12]");
+  CHECK(refusal([](auto& r) { r.noise = noise(1, 4, 12, 12), r.width = 48; }) ==
+        "text to image: the noise is [1, 4, 12, 12], expected [1, 4, 12, 6]");
   CHECK(refusal([](auto& r) { (r.noise = noise(1, 4, 12, 12))->data()[5] = std::nanf(""); }) ==
         "text to image: the noise holds NaN or infinity");
   CHECK(refusal([](auto& r) { r.prompts = {std::string(1100, 'x')}; }).find("is longer than the model's 1024") != std::string::npos);
   CHECK(refusal([](auto& r) { r.prompts = {std::string(1000, 'x')}; }).find("is longer than the model's 1024") != std::string::npos);
+  CHECK(refusal([](auto& r) { r.negative_prompt = std::string(1000, 'x'); }).find("is longer than the model's 1024") != std::string::npos);
+  CHECK(refusal([](auto& r) { r.height = r.width = 16384; }) ==
+        "text to image: a sequence of 1048585 tokens, 1048576 of them the picture's, is longer than the model's 1024");
   CHECK(io_testing::error_of([] { TextToImage<Float32>::from_directory("/nowhere/at/all", tiny_model().vae()); }) ==
         "the model directory /nowhere/at/all does not exist");
   CHECK(io_testing::error_of([] { TextToImage<Float32>::from_directory(tiny_model().path(), tiny_model().path() / "config.json"); })

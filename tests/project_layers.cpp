@@ -41,6 +41,7 @@ std::string floor_name(const std::string& header) {
 
 /// The rest of a header, which the header itself includes at its end: pipeline/impl/autoencode.hpp of pipeline/autoencode.hpp.
 bool is_rest(const std::string& header) { return header.find("/impl/") != std::string::npos; }
+std::string owner_of(const std::string& rest) { return std::string(rest).replace(rest.find("impl/"), 5, ""); }
 
 std::vector<std::string> included_by(const std::string& header) {
   static const std::regex include("#include\\s+[<\"](janusflow/[^>\"]+)[>\"]");
@@ -72,7 +73,7 @@ TEST_CASE("includes never run up a floor, nor across one") {
 }
 
 TEST_CASE("no circle of includes") {
-  // Depth-first search; a header is open while what it includes is being followed.
+  // Depth-first search; a header is open while what it includes is being followed. Only its rest includes it again.
   std::map<std::string, bool> open;
   const auto follow = [&](const auto& self, const std::string& header) -> void {
     if (const auto seen = open.find(header); seen != open.end()) {
@@ -81,7 +82,7 @@ TEST_CASE("no circle of includes") {
     }
     open[header] = true;
     for (const std::string& other : included_by(header))
-      if (!is_rest(other)) self(self, other);
+      if (!is_rest(header) || other != owner_of(header)) self(self, other);
     open[header] = false;
   };
   for (const std::string& header : headers()) follow(follow, header);
@@ -104,7 +105,7 @@ TEST_CASE("what impl/ defines is included by its header, unless instances are li
     if (!is_rest(header)) continue;
     CAPTURE(header);
     ++rests;
-    const std::string owner = std::string(header).replace(header.find("impl/"), 5, "");
+    const std::string owner = owner_of(header);
     REQUIRE(fs::exists(include_dir / owner));
     CHECK(contents(include_dir / owner)
               .ends_with("\n\n#ifndef JANUSFLOW_LINK_INSTANCES  // where it is defined, janusflow/instances.cpp is compiled and linked\n"

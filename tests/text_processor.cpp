@@ -160,3 +160,19 @@ TEST_CASE("processor: settings that are not right give one sentence") {
   refused({}, {{"add_bos_token", "yes"}}, "add_bos_token");
   CHECK_THROWS_WITH_AS(Processor::from_directory("/nowhere/at/all"), doctest::Contains("tokenizer.json"), Error);
 }
+
+TEST_CASE("processor: a settings file that is named is read, or refused") {
+  for (const std::string name : {"tokenizer_config.json", "special_tokens_map.json", "processor_config.json"})
+    for (const std::string& target : {std::string("nothing"), name}) {
+      const Directory directory{Json()};
+      std::filesystem::create_symlink(target, directory.path() / name);
+      std::string sentence;
+      try {
+        Processor::from_directory(directory.path());
+      } catch (const Error& error) {
+        sentence = error.what();
+      }
+      CHECK(sentence == "cannot read " + (directory.path() / name).string() +
+                            (target == name ? ": Too many levels of symbolic links" : ": it is a link that leads nowhere"));
+    }
+}

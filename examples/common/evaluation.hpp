@@ -172,7 +172,8 @@ PictureAccuracy measure_pictures(const TextToImage<P>& painter, const Evaluation
       std::copy_n(data.noise.data() + items[begin + i].noise * floats, floats, request.noise->data() + static_cast<Index>(i) * floats);
     }
     auto result = painter(request, [&](const TextToImageProgress& now) {
-      progress.show((static_cast<double>(begin) + static_cast<double>(count) * now.t) / static_cast<double>(items.size()), "painting, " + split);
+      const double done = static_cast<double>(begin + now.first) + static_cast<double>(now.pictures) * now.t;
+      progress.show(done / static_cast<double>(items.size()), "painting, " + split);
       return true;
     });
     for (std::size_t i = 0; i < count; ++i) {

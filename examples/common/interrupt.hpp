@@ -13,7 +13,8 @@ namespace examples {
 /// Thrown where a program stops because it was asked to.
 struct Interrupted {};
 
-/// While it lives, the first SIGINT or SIGTERM is only noted, and the second ends the program.
+/// While it lives, the first SIGINT, SIGTERM or SIGHUP is only noted, and the second ends the program. A hang-up that is ignored
+/// already, as nohup has it, stays so.
 class InterruptGuard {
  public:
   /// The exit status where Ctrl-C ended a program.
@@ -28,12 +29,18 @@ class InterruptGuard {
     action.sa_handler = act;
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
+    struct sigaction hang_up {};
+    sigaction(SIGHUP, nullptr, &hang_up);
+    minds_hang_up_ = hang_up.sa_handler != SIG_IGN;
+    if (minds_hang_up_) sigaction(SIGHUP, &action, nullptr);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of its write
   }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   ~InterruptGuard() {
     std::signal(SIGINT, SIG_DFL);
     std::signal(SIGTERM, SIG_DFL);
+    if (minds_hang_up_) std::signal(SIGHUP, SIG_DFL);
   }
 
   static bool requested() { return noted_ != 0; }
@@ -70,6 +77,7 @@ class InterruptGuard {
     if (ends) _exit(status);
   }
 
+  bool minds_hang_up_ = false;
   inline static std::string sentence_;
   inline static volatile std::sig_atomic_t noted_ = 0, at_once_ = 0;
 

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "common/program.hpp"
 #include "janusflow/io/file.hpp"
 
 namespace examples {
@@ -48,8 +50,21 @@ inline std::vector<std::string> numbered(const std::string& path, std::size_t co
   return names;
 }
 
-/// Throws unless a file can be written at `path`: better before the work than after it. Leaves nothing behind.
-inline void require_writable(const std::string& path) { janusflow::AtomicFile probe(path); }
+/// Throws where one of the files to be written would take another's place, or that of one which is read, and unless all can be written:
+/// better before the work than after it. Leaves nothing behind.
+inline void require_outputs(const std::vector<std::string>& outputs, const std::vector<std::string>& inputs = {}) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::set<fs::path> places;
+  for (const std::string& output : outputs) {
+    fs::path place = fs::weakly_canonical(fs::absolute(output, error), error);
+    if (error) place = output;  // what is wrong with it is said below
+    require_command(places.insert(place).second, output, " would be written twice: two outputs are this file");
+    for (const std::string& input : inputs)
+      require_command(!fs::equivalent(input, output, error), output, " is read, and would be replaced: name another file for the output");
+  }
+  for (const std::string& output : outputs) janusflow::AtomicFile probe(output);
+}
 
 /// Pictures are written as PNG: an option's check.
 inline std::string png_name(const std::string& path) {

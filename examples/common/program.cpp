@@ -34,6 +34,16 @@ Json typed(const CLI::Option& option, const std::string& value) {
 
 }  // namespace
 
+std::string printable(std::string sentence) {
+  for (std::size_t i = 0; i < sentence.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(sentence[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < sentence.size() ? sentence[i + 1] : '\0');
+    if (byte < 0x20 || byte == 0x7F) sentence[i] = ' ';
+    else if (byte == 0xC2 && next >= 0x80 && next < 0xA0) sentence.replace(i, 2, 1, ' ');  // those beyond ASCII, in UTF-8
+  }
+  return sentence;
+}
+
 Program::Program(std::string name, const std::string& description) : cli(description, name), name_(std::move(name)) {
   cli.option_defaults()->always_capture_default();
   cli.get_formatter()->column_width(34);
@@ -47,9 +57,7 @@ Program::Program(std::string name, const std::string& description) : cli(descrip
 Program::~Program() = default;
 
 int Program::say(std::string sentence, int status) const {
-  for (char& c : sentence)
-    if (c == '\n') c = ' ';
-  if (!muted_) std::cerr << name_ + ": " + sentence + '\n';
+  if (!muted_) std::cerr << name_ + ": " + printable(std::move(sentence)) + '\n';
   return status;
 }
 
@@ -71,6 +79,8 @@ int Program::run(int argc, char** argv, const std::function<void()>& body) {
     std::cout.flush();
     require(std::cout.good(), "cannot write to standard output");
     return 0;
+  } catch (const CLI::Error& error) {
+    return say(error.what(), 2);
   } catch (const Interrupted&) {
     return say("interrupted", InterruptGuard::status);
   } catch (const std::bad_alloc&) {

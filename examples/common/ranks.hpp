@@ -23,7 +23,7 @@ void with_ranks([[maybe_unused]] Program& program, Body&& body) {
     if (program.cli.count("--threads") == 0) set_num_threads(communicator.threads());
     const auto fails_alone = [&](const std::string& sentence) {
       if (communicator.ranks() == 1) throw Error(sentence);
-      std::cerr << program.cli.get_name() + ": rank " + std::to_string(communicator.rank()) + ": " + sentence + '\n';
+      std::cerr << program.cli.get_name() + ": rank " + std::to_string(communicator.rank()) + ": " + printable(sentence) + '\n';
       communicator.abort(1);
     };
     try {

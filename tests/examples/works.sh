@@ -75,6 +75,18 @@ succeed $paint -p 'a cat' -o out/fast.png --fast --json
 says '"rows": '
 succeed $paint -p 'a cat' -o out/cheaper.png --fast --steps 3
 different out/fast.png out/cheaper.png
+succeed $paint -p 'a cat' -o out/ten.png --steps 010 --json # ten, not eight
+says '"steps": 10'
+succeed $paint -p 'a cat' -o out/last.png --seed 18446744073709551615
+succeed $paint -p 'a cat' -o out/below.png --seed -1
+same out/last.png out/below.png
+# Where pictures flow one by one, each preview is its own picture's.
+succeed $paint -p 'a cat' -b 2 -o out/alone.png --reuse 100 --preview-every 1
+succeed $paint -p 'a cat' -o out/second.png --reuse 100 --preview-every 1 --seed 8
+same out/second.png out/alone-2.png
+same out/second-preview.png out/alone-preview-2.png
+different out/second-preview.png out/alone-preview-1.png
+succeed text_to_image -m tiny -p 'a cat' -o out/adaptive.png --solver dopri5 --tolerance 1
 for solver in heun midpoint rk4 ab2; do succeed $paint -p 'a cat' -o out/$solver.png --solver $solver; done
 succeed $paint -p '' -o out/wide.png --width 96 --height 48 --vae other/vae
 
@@ -100,6 +112,11 @@ succeed $ask -i out/one.png -i out/wide.png -q 'What are these?' --temperature 0
 checks=$((checks + 1))
 printf 'And now?\n\nAnd then?\n' | run $ask -i out/one.png -q 'What is this?' --chat --show-ids || fail "chat: $(cat stderr)"
 [ "$(grep -c '^answer ids: ' stdout)" = 3 ] || fail "not three answers: $(cat stdout)"
+
+checks=$((checks + 1))
+{ head -c 3000 /dev/zero | tr '\0' x; printf '\nAnd then?\n'; } | run $ask -i out/one.png -q 'What is this?' --chat --show-ids || fail "chat: $(cat stderr)"
+[ "$(grep -c '^answer ids: ' stdout)" = 2 ] || fail "a question too long: not two answers: $(cat stdout)"
+[ "$(grep -c '^image_to_text: .*longer than the model' stderr)" = 1 ] || fail "a question too long: $(cat stderr)"
 
 # Converted, it is the same model, recognised, and complete.
 for precision in bf16 int8 q4; do
@@ -132,14 +149,27 @@ run tokenize -m tiny/tokenizer.json --decode <ids || fail "tokenize --decode: $(
 says '^"red apple"$'
 says '^"a\\nbé🍎 <｜begin▁of▁sentence｜>"$'
 
-# Ctrl-C ends it, and nothing is left behind.
-checks=$((checks + 1))
-${EMULATOR:-} "$programs/text_to_image" -m tiny -p 'a cat' -o out/never.png --steps 100000 2>stderr &
-running=$!
-sleep 1
-kill -INT $running
-wait $running
-[ $? = 130 ] || fail "not interrupted: $(cat stderr)"
-[ "$(cat stderr)" = 'text_to_image: interrupted' ] || fail "interrupted: $(cat stderr)"
-[ -z "$(ls -A out | grep never)" ] || fail "left behind: $(ls -A out)"
+# Ctrl-C ends it, and nothing is left behind; so does a terminal that is closed, unless nohup is in front.
+# ends SIGNAL [OPTION OF ENV...]
+ends() {
+  checks=$((checks + 1))
+  signal=$1
+  shift
+  env "$@" ${EMULATOR:-} "$programs/text_to_image" -m tiny -p 'a cat' -o out/never.png --steps 100000 2>stderr &
+  running=$!
+  sleep 1
+  case "$*" in *--ignore-signal=HUP*)
+    kill -HUP $running
+    sleep 1
+  esac
+  kill -$signal $running
+  wait $running
+  status=$?
+  [ $status = 130 ] || fail "exit status $status after SIG$signal: $(cat stderr)"
+  [ "$(cat stderr)" = 'text_to_image: interrupted' ] || fail "SIG$signal: $(cat stderr)"
+  [ -z "$(ls -A out | grep never)" ] || fail "left behind: $(ls -A out)"
+}
+ends INT
+ends HUP --default-signal=HUP
+ends TERM --ignore-signal=HUP
 finish

@@ -48,7 +48,10 @@ inline std::string join(const Part* parts, std::size_t count) {
 [[gnu::noinline, gnu::cold]]
 #endif
 [[noreturn]] inline void throw_joined(const Part* parts, std::size_t count) {
-  throw Error(join(parts, count));
+  std::string sentence = join(parts, count);
+  for (char& c : sentence)
+    if (c == '\0') c = ' ';  // a name in a file may have one, and what() would end there
+  throw Error(sentence);
 }
 
 }  // namespace detail

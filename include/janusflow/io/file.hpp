@@ -1,7 +1,6 @@
 // Files: read whole, mapped into memory, or written so that a reader never sees half of one.
 #pragma once
 
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,11 +33,32 @@ namespace detail {
   fail("cannot ", operation, ' ', path.string(), ": ", std::generic_category().message(code));
 }
 
+/// A name beside `path` for what is not complete yet. Random: a process's number comes again where a container starts anew.
+inline std::filesystem::path temporary_beside(std::filesystem::path path) {
+  std::random_device random;
+  path += ".tmp-" + std::to_string(random());
+  return path;
+}
+inline constexpr int temporary_tries = 100;  // where such a name is taken, another one is tried
+
+inline constexpr const char* leads_nowhere = ": it is a link that leads nowhere";
+
+}  // namespace detail
+
+/// Whether there is something of that name, be it a link that leads nowhere: what is named must be read, and says then why it cannot be.
+inline bool name_exists(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::not_found;
+}
+
+namespace detail {
+
 /// The size of the regular file at `path`; throws where there is none.
 inline std::uintmax_t regular_file_size(const std::filesystem::path& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  require(status.type() != std::filesystem::file_type::not_found, "cannot read ", path.string(), ": no such file");
+  require(status.type() != std::filesystem::file_type::not_found, "cannot read ", path.string(),
+          name_exists(path) ? leads_nowhere : ": no such file");
   require(!error, "cannot read ", path.string(), ": ", error.message());
   require(!std::filesystem::is_directory(status), "cannot read ", path.string(), ": it is a directory, not a file");
   require(std::filesystem::is_regular_file(status), "cannot read ", path.string(), ": it is not a regular file");
@@ -63,19 +84,27 @@ inline std::string read_file(const std::filesystem::path& path, std::uintmax_t l
 }
 
 /// A file being written beside its final name: what was there before stays until commit() has put the complete new
-/// content on the disk and renamed it. Destroyed without commit, it leaves nothing behind.
+/// content on the disk and renamed it. A link stays one: the file that it leads to is replaced. Destroyed without commit, it leaves
+/// nothing behind.
 class AtomicFile {
  public:
   /// Throws Error when the directory is missing or not writable, or when `path` names something that is not a regular
-  /// file.
-  explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  /// file, or a link that leads nowhere.
+  explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), target_(path_) {
     std::error_code error;
     const auto status = std::filesystem::status(path_, error);
     require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), "cannot write ",
             path_.string(), ": ",
             std::filesystem::is_directory(status) ? "it is a directory" : "it is not a regular file");
-    file_ = std::fopen(temporary_.string().c_str(), "wbx");
-    if (!file_) detail::fail_with_errno("write", path_, errno);
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(path_, error))) {
+      target_ = std::filesystem::canonical(path_, error);
+      require(!error, "cannot write ", path_.string(), detail::leads_nowhere);
+    }
+    for (int tries = 1; !file_; ++tries) {
+      temporary_ = detail::temporary_beside(target_);
+      file_ = std::fopen(temporary_.string().c_str(), "wbx");
+      if (!file_ && (errno != EEXIST || tries == detail::temporary_tries)) detail::fail_with_errno("write", path_, errno);
+    }
     std::setvbuf(file_, nullptr, _IOFBF, std::size_t{1} << 16);
   }
   AtomicFile(const AtomicFile&) = delete;
@@ -103,13 +132,13 @@ class AtomicFile {
 #endif
     if (std::fclose(std::exchange(file_, nullptr)) != 0) write_failed();
     std::error_code error;
-    std::filesystem::rename(temporary_, path_, error);
+    std::filesystem::rename(temporary_, target_, error);
     require(!error, "cannot write ", path_.string(), ": ", error.message());
     committed_ = true;
 #if defined(JANUSFLOW_POSIX)
     // The new name itself survives a power failure only when the directory is on the disk too; some file systems
     // refuse, which does no harm.
-    const auto parent = path_.parent_path();
+    const auto parent = target_.parent_path();
     const int directory = open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_CLOEXEC);
     if (directory >= 0) {
       fsync(directory);
@@ -121,19 +150,7 @@ class AtomicFile {
  private:
   [[noreturn]] void write_failed() { detail::fail_with_errno("write", path_, errno ? errno : EIO); }
 
-  static std::filesystem::path temporary_name(std::filesystem::path path) {
-    static std::atomic<unsigned> counter{0};
-#if defined(JANUSFLOW_POSIX)
-    const auto process = static_cast<long long>(getpid());
-#else
-    const auto process =
-        static_cast<long long>(std::filesystem::file_time_type::clock::now().time_since_epoch().count());
-#endif
-    path += ".tmp-" + std::to_string(process) + '-' + std::to_string(counter++);
-    return path;
-  }
-
-  std::filesystem::path path_, temporary_;
+  std::filesystem::path path_, target_, temporary_;
   std::FILE* file_ = nullptr;
   bool committed_ = false;
 };
@@ -150,6 +167,47 @@ void write_atomically(const std::filesystem::path& path, Writer&& writer) {
 inline void write_file(const std::filesystem::path& path, std::string_view content) {
   write_atomically(path, [&](AtomicFile& file) { file.write(content); });
 }
+
+/// A new directory, made beside its final name, which it takes when it is complete. Destroyed without commit, it leaves nothing behind.
+class AtomicDirectory {
+ public:
+  /// Throws Error when there is something of the name `path` (which may end in a slash), or when the directory that it lies in is missing
+  /// or not writable.
+  explicit AtomicDirectory(const std::filesystem::path& path) : path_((path / "").parent_path()) {
+    require_new();
+    std::error_code error;
+    for (int tries = 1;; ++tries) {
+      temporary_ = detail::temporary_beside(path_);
+      if (std::filesystem::create_directory(temporary_, error)) break;
+      if (!error) error = std::make_error_code(std::errc::file_exists);  // a directory that is there is none to create_directory
+      require(error == std::errc::file_exists && tries < detail::temporary_tries, "cannot make ", path_.string(), ": ", error.message());
+    }
+  }
+  AtomicDirectory(const AtomicDirectory&) = delete;
+  AtomicDirectory& operator=(const AtomicDirectory&) = delete;
+  ~AtomicDirectory() {
+    std::error_code ignored;
+    if (!committed_) std::filesystem::remove_all(temporary_, ignored);
+  }
+
+  /// Where it lies until commit().
+  const std::filesystem::path& path() const { return temporary_; }
+
+  /// Gives it its name; throws Error when that was taken meanwhile.
+  void commit() {
+    require_new();
+    std::error_code error;
+    std::filesystem::rename(temporary_, path_, error);
+    require(!error, "cannot make ", path_.string(), ": ", error.message());
+    committed_ = true;
+  }
+
+ private:
+  void require_new() const { require(!name_exists(path_), "cannot make ", path_.string(), ": it exists already"); }
+
+  std::filesystem::path path_, temporary_;
+  bool committed_ = false;
+};
 
 /// A file seen as memory, read only. The pages come from the disk as they are touched; where memory maps are missing
 /// the whole file is read. The file must not be shortened while it is mapped.

@@ -13,6 +13,30 @@ namespace janusflow {
 
 namespace detail {
 
+/// What a parameter's numbers are rounded to where it keeps them. A quantised matrix rounds floats.
+template <class P>
+struct Rounded {
+  using type = float;
+};
+template <class P>
+  requires requires(P& parameter) { matrices_of(parameter); }
+struct Rounded<P> {
+  using Dot = typename std::remove_pointer_t<typename decltype(matrices_of(std::declval<P&>()))::value_type>::Policy;
+  using type = std::conditional_t<Dot::quantised, float, typename Dot::Value>;
+};
+template <class T, int R>
+struct Rounded<Parameter<T, R>> {
+  using type = T;
+};
+
+/// Throws where a tensor holds what is not finite, or is not where it is rounded to T.
+template <class T>
+void require_finite(const RawTensor& raw) {
+  if (janusflow::all_finite<T>(raw)) return;
+  require(janusflow::all_finite(raw), raw.name(), " holds NaN or infinity");
+  fail(raw.name(), " holds a number too large for ", dtype_name(dtype_of<T>()));
+}
+
 /// The rows of a matrix as they are to be packed: bfloat16 for the bfloat16 policy (from whatever the file holds), else
 /// float.
 template <class Dot>
@@ -35,6 +59,14 @@ void fill(Filter& filter, const RawTensor& raw, const std::shared_ptr<const Chec
   if (is_packed(raw)) return adopt(matrices_of(filter), raw);
   const auto weight = raw.to_tensor<float>(filter.shape(), Ones::ignored);
   filter.pack(TensorView<const float, 4>(weight));
+  using Value = typename Rounded<Filter>::type;
+  if constexpr (!Rounded<Filter>::Dot::quantised) {
+    for (const auto* matrix : matrices_of(filter)) {  // behind an upsampling they hold sums of up to four weights
+      const auto words = std::as_bytes(matrix->storage());
+      const RawTensor packed{raw.key, dtype_of<Value>(), {std::ssize(words) / Index{sizeof(Value)}}, words, raw.file, nullptr};
+      require(janusflow::all_finite(packed), raw.name(), " holds numbers whose sums are too large for ", dtype_name(packed.dtype));
+    }
+  }
 }
 
 inline void fill(DepthwiseFilter<float>& filter, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
@@ -72,6 +104,14 @@ inline void fill(EmbeddingTable& table, const RawTensor& raw, const std::shared_
   }
 }
 
+/// The shape that fill() asks for where it packs nothing.
+template <class Kept>
+std::vector<Index> extents_of(const Kept& parameter) {
+  const auto shape = parameter.shape();
+  return {shape.extents.begin(), shape.extents.end()};
+}
+inline std::vector<Index> extents_of(const EmbeddingTable& table) { return {table.shape.extents.begin(), table.shape.extents.end()}; }
+
 }  // namespace detail
 
 /// The name that diffusers before 0.17 had for an attention's key: query, key, value, proj_attn.
@@ -84,14 +124,14 @@ inline std::string old_attention_key(std::string key) {
 }
 
 /// Fills one parameter from the tensor of `key` (or that key's old name). Throws Error naming the key when the tensor is missing, has
-/// another shape or type than the parameter, or holds NaN or infinity. Matrices that lie packed (io/packed_tensors.hpp) stay where
-/// they are.
+/// another shape or type than the parameter, or holds NaN, infinity or what becomes infinite where the parameter keeps it. Matrices
+/// that lie packed (io/packed_tensors.hpp) stay where they are.
 template <class Parameter>
 void load_parameter(Parameter& parameter, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& key) {
   const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
   const RawTensor& raw = old ? *old : checkpoint->at(key);
   checkpoint->prepare(raw);
-  require(all_finite(raw), raw.name(), " holds NaN or infinity");
+  detail::require_finite<typename detail::Rounded<Parameter>::type>(raw);
   detail::fill(parameter, raw, checkpoint);
   if (!is_packed(raw)) checkpoint->release(raw);
 }
@@ -118,12 +158,13 @@ std::vector<std::string> parameter_keys(M& module, const std::string& prefix = "
 template <class M>
 std::vector<SafetensorsEntry> packed_entries(M& module, const std::shared_ptr<const Checkpoint>& checkpoint) {
   std::vector<SafetensorsEntry> entries;
-  for_each_parameter(module, [&](const std::string& key, auto& parameter) {
+  for_each_parameter(module, [&]<class Parameter>(const std::string& key, Parameter& parameter) {
+    using Value = typename detail::Rounded<Parameter>::type;
     const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
     const RawTensor& raw = old ? *old : checkpoint->at(key);
     require(!is_packed(raw), raw.name(), " is packed already: convert the published checkpoint");
     SafetensorsEntry entry{key, raw.dtype, raw.shape, [&raw, checkpoint](const SafetensorsEntry::Sink& put) {
-                             require(all_finite(raw), raw.name(), " holds NaN or infinity");
+                             detail::require_finite<Value>(raw);
                              put(raw.bytes);
                              checkpoint->release(raw);
                            }};
@@ -134,7 +175,7 @@ std::vector<SafetensorsEntry> packed_entries(M& module, const std::shared_ptr<co
       entry.shape = packed_shape<Dot>(matrices[0]->out_features(), matrices[0]->in_features(), std::ssize(matrices));
       entry.alignment = 64;
       entry.write = [&raw, &parameter, checkpoint](const SafetensorsEntry::Sink& put) {
-        require(all_finite(raw), raw.name(), " holds NaN or infinity");
+        detail::require_finite<Value>(raw);
         detail::fill(parameter, raw, checkpoint);
         for (auto* matrix : detail::matrices_of(parameter)) {
           put(std::as_bytes(matrix->storage()));
@@ -142,6 +183,9 @@ std::vector<SafetensorsEntry> packed_entries(M& module, const std::shared_ptr<co
         }
         checkpoint->release(raw);
       };
+    } else {
+      raw.require_shape(detail::extents_of(parameter));
+      raw.require_floating_point();
     }
     entries.push_back(std::move(entry));
   });

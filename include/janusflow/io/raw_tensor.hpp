@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -150,6 +151,11 @@ struct RawTensor {
     return TensorView<const T, R>(reinterpret_cast<const T*>(bytes.data()), expected);
   }
 
+  /// Throws unless the elements are floating-point numbers of a type that is read.
+  void require_floating_point() const {
+    require(dtype <= Dtype::bf16, name(), " holds ", dtype_name(dtype), ", expected floating-point numbers (F64, F32, F16 or BF16)");
+  }
+
   /// "model.safetensors: language_model.lm_head.weight", as the errors say it.
   std::string name() const { return file + ": " + key; }
 
@@ -188,7 +194,7 @@ struct RawTensor {
         case Dtype::bf16:
           return each(std::type_identity<bfloat16>(), plain);
         default:
-          fail(name(), " holds ", dtype_name(dtype), ", expected floating-point numbers (F64, F32, F16 or BF16)");
+          require_floating_point();
       }
     } else {
       static_assert(std::integral<T> && !std::is_same_v<T, bool>);
@@ -222,31 +228,38 @@ struct RawTensor {
   }
 };
 
-/// Whether a floating-point tensor is free of NaN and infinity (true for integers). Looks at the exponents' bits,
-/// converts nothing.
-inline bool all_finite(const RawTensor& tensor) {
-  const auto check = [&]<class Word>(Word exponent) {
+/// Whether a floating-point tensor's numbers are finite, and stay so where they are rounded to T (true for integers). Compares
+/// bits, converts nothing.
+template <class T = double>
+bool all_finite(const RawTensor& tensor) {
+  // Magnitudes lie in the order of their bits; behind the finite ones come infinity and NaN.
+  const auto below = [&]<class Word>(Word end) {
     std::atomic<bool> finite = true;
-    parallel_chunks(tensor.size(), Index{1} << 18, [&](Index begin, Index end) {
+    parallel_chunks(tensor.size(), Index{1} << 18, [&](Index begin, Index last) {
       bool found = false;
-      for (Index i = begin; i < end; ++i) {
+      for (Index i = begin; i < last; ++i) {
         Word word;
         std::memcpy(&word, tensor.bytes.data() + static_cast<std::size_t>(i) * sizeof(Word), sizeof(Word));
-        found |= (word & exponent) == exponent;
+        found |= (word & std::numeric_limits<Word>::max()) >= end;  // Word has a sign, so that its largest number masks it
       }
       if (found) finite = false;
     });
     return finite.load();
   };
+  // Rounding makes infinity of what lies half a step above the largest number; bfloat16 is rounded from float.
+  constexpr double wide = std::is_same_v<T, bfloat16> ? 0x1p128 - 0x1p119 - 0x1p103
+                          : std::is_same_v<T, float>  ? 0x1p128 - 0x1p103
+                                                      : std::numeric_limits<double>::infinity();
+  constexpr float narrow = std::is_same_v<T, bfloat16> ? 0x1p127f + (0x1p127f - 0x1p119f) : std::numeric_limits<float>::infinity();
   switch (tensor.dtype) {
     case Dtype::f64:
-      return check(std::uint64_t{0x7ff0000000000000u});
+      return below(std::bit_cast<std::int64_t>(wide));
     case Dtype::f32:
-      return check(std::uint32_t{0x7f800000u});
+      return below(std::bit_cast<std::int32_t>(narrow));
     case Dtype::f16:
-      return check(std::uint16_t{0x7c00u});
+      return below(std::int16_t{0x7c00});
     case Dtype::bf16:
-      return check(std::uint16_t{0x7f80u});
+      return below(std::int16_t{0x7f80});
     case Dtype::f8_e4m3:
     case Dtype::f8_e5m2:
       fail(tensor.name(), " holds ", dtype_name(tensor.dtype), ", which is not read");

@@ -18,6 +18,24 @@
 
 #include "janusflow/core/error.hpp"
 
+namespace janusflow::detail {
+
+/// How large a block may grow while this thread decodes, and whether one was to grow beyond: a few bytes of a file must not ask for
+/// what its header does not promise.
+struct Growth {
+  uint64_t limit;
+  bool refused;
+};
+inline thread_local Growth growth{};
+
+inline void* grown(void* block, size_t size) {
+  if (size <= growth.limit) return realloc(block, size);
+  growth.refused = true;
+  return nullptr;
+}
+
+}  // namespace janusflow::detail
+
 // A program may have included its own stb before; it must find its macros as they were.
 #if defined(STBI_INCLUDE_STB_IMAGE_H)
 #define JANUSFLOW_RESTORE_STB_IMAGE
@@ -54,7 +72,7 @@
 #define STBI_ASSERT(x) ((x) ? (void)0 : ::janusflow::fail("picture: not a picture that can be decoded"))
 // A damaged file may refer to tables that it never gave: they are zero, not what was in memory before.
 #define STBI_MALLOC(size) calloc(1, size)
-#define STBI_REALLOC(block, size) realloc(block, size)
+#define STBI_REALLOC(block, size) ::janusflow::detail::grown(block, size)
 #define STBI_FREE(block) free(block)
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION

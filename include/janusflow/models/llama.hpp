@@ -1,6 +1,8 @@
 // Llama: the language model at the heart of JanusFlow (Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaModel).
 #pragma once
 
+#include <algorithm>
+
 #include "janusflow/io/llama_config.hpp"
 #include "janusflow/nn/key_value_cache.hpp"
 #include "janusflow/nn/layers.hpp"
@@ -207,8 +209,8 @@ struct LlamaModel {
 
  private:
   Rotation rotation(std::vector<Index> positions) const {
-    for (const Index p : positions)
-      require(p < max_positions, "llama: a sequence of ", p + 1, " tokens is longer than the model's ", max_positions);
+    const Index length = positions.empty() ? 0 : std::ranges::max(positions) + 1;
+    require(length <= max_positions, "llama: a sequence of ", length, " tokens is longer than the model's ", max_positions);
     return {std::move(positions), layers.front().self_attn.head_dim, rope_theta};
   }
 

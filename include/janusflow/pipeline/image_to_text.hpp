@@ -60,8 +60,8 @@ class ImageToText {
     Conversation(const ImageToText& model, std::vector<Tensor<std::uint8_t, 3>> pictures);
 
     /// Answers `question`. `observer` sees the text while it is made. An answer ends unfinished at max_new_tokens, or where the
-    /// model's positions do; a further question continues from there. Throws Error when the question no longer fits into them,
-    /// and what the settings' own checks throw.
+    /// model's positions do; a further question continues from there. Throws Error, before anything is computed, when the question, with
+    /// its pictures, no longer fits into them, or has places for another number of pictures, and what the settings' own checks throw.
     Answer ask(const std::string& question, const AnswerSettings& settings = {}, const TextObserver& observer = {});
 
    private:

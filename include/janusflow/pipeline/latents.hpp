@@ -1,6 +1,9 @@
 // Latents and pictures as people exchange them: noise by seed, torch's layout, bytes.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "janusflow/core/random.hpp"
 #include "janusflow/core/stopwatch.hpp"
 #include "janusflow/core/tensor.hpp"
@@ -37,13 +40,15 @@ inline Tensor<float, 4> noise(std::uint64_t seed, Index channels, Index height, 
 }
 
 /// Picture b of x [B, H, W, 3] in [-1, 1] as bytes [H, W, 3]: clipped, then rounded to nearest as torchvision's save_image does.
-/// What is not a number becomes black.
+/// Throws Error where the picture holds NaN or infinity.
 inline Tensor<std::uint8_t, 3> to_bytes(TensorView<const float, 4> x, Index b) {
   const auto [batch, height, width, channels] = x.shape.extents;
   Tensor<std::uint8_t, 3> picture(Shape{height, width, channels});
   for (Index i = 0; i < height * width; ++i)
     for (Index c = 0; c < channels; ++c) {
-      const float clipped = std::min(std::max(-1.0f, x.row(b * height * width + i)[c]), 1.0f);  // NaN: -1
+      const float value = x.row(b * height * width + i)[c];
+      require(std::isfinite(value), "to_bytes: the picture holds NaN or infinity");
+      const float clipped = std::clamp(value, -1.0f, 1.0f);
       const float unit = clipped * 0.5f + 0.5f;
       picture.data()[i * channels + c] = static_cast<std::uint8_t>(unit * 255.0f + 0.5f);
     }

@@ -26,7 +26,8 @@ struct ModelFiles {
   JanusFlowConfig config;
   std::shared_ptr<const Checkpoint> checkpoint;
 
-  /// Throws Error when a file is missing or malformed, or when the checkpoint holds tensors that the config has no place for.
+  /// Throws Error when a file is missing or malformed, or when the checkpoint holds tensors that the config has no place for, or of
+  /// other shapes, or leaves some of a part out (as a whole a part that no task needs may be missing).
   static ModelFiles open(const std::filesystem::path& directory);
 
   /// Throws Error unless `directory` is one; `what` names it.

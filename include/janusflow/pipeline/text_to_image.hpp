@@ -36,16 +36,18 @@ struct TextToImageRequest {
   double reuse_threshold = 0.0;  // a velocity expected to change by less is extrapolated instead (reused); 0: none
   Index height = 0, width = 0;  // of the pictures, in pixels; 0: the model's own size
   bool vae_tiling = false;      // decode in strips: the same pictures in less memory and more time (decode_in_strips)
-  std::optional<Tensor<float, 4>> noise = {};  // [pictures, Z, h, w] to start from in place of the seed's
+  std::optional<Tensor<float, 4>> noise = {};  // [pictures, Z, h, w] to start from in place of the seed's; any h and w where none are set
 };
 
 /// What a TextToImage observer is shown after every step.
 struct TextToImageProgress {
   std::size_t step, total_steps;  // total_steps is 0 where the solver chooses its steps
   double t;                       // reached, in (0, 1]
-  /// The latents reached, [B, h, w, Z] (of one picture after the other where the solver chooses its steps or velocities are reused).
-  const Tensor<float, 4>& latents;
-  /// The pictures that the present velocity leads to: z + (1 - t) v, decoded. Costs as much as the final decoding.
+  /// The step is of `pictures` pictures from the `first` on, counted from 0 as in the result: of all, or of one after the other where
+  /// the solver chooses its steps or velocities are reused.
+  std::size_t first, pictures;
+  const Tensor<float, 4>& latents;  // reached, of these pictures: [B, h, w, Z]
+  /// The pictures that the present velocity leads to: z + (1 - t) v, decoded. Costs as much as their final decoding.
   std::function<std::vector<Tensor<std::uint8_t, 3>>()> preview;
 };
 
@@ -75,7 +77,8 @@ class TextToImage {
   Index image_size() const;
 
   /// Paints images_per_prompt pictures for every prompt. Deterministic: a picture's bytes depend on its prompt, its noise and the
-  /// settings, not on its company or the number of threads. Throws Error for settings out of range and prompts too long.
+  /// settings, not on its company or the number of threads. Throws Error for settings out of range, for noise of another shape, and
+  /// where a prompt and its picture need more positions than the model has, all before anything is computed.
   TextToImageResult operator()(const TextToImageRequest& request, const TextToImageObserver& observer = {}) const;
 
  private:

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "janusflow/core/shape.hpp"
 #include "janusflow/text/conversation.hpp"
 #include "janusflow/text/tokenizer.hpp"
 

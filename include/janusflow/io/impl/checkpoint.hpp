@@ -49,10 +49,10 @@ JANUSFLOW_INLINE void Checkpoint::release(std::string_view prefix) const {
 JANUSFLOW_INLINE std::filesystem::path Checkpoint::find_in_directory(const std::filesystem::path& directory) {
   std::error_code error;
   for (const char* name : file_names)
-    if (std::filesystem::exists(directory / name, error)) return directory / name;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    require(entry.path().extension() != ".bin", directory.string(), " holds PyTorch weights only (",
-            entry.path().filename().string(),
+    if (name_exists(directory / name)) return directory / name;
+  for (std::filesystem::directory_iterator entry(directory, error); entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    require(entry->path().extension() != ".bin", directory.string(), " holds PyTorch weights only (",
+            entry->path().filename().string(),
             "): convert them to safetensors first, for example with save_pretrained(..., safe_serialization=True)");
   }
   std::string names;

@@ -27,7 +27,7 @@ using StbPixels = std::unique_ptr<stb::stbi_uc, StbFree>;
 JANUSFLOW_INLINE Picture decode_picture(std::span<const std::byte> file, const std::string& name, Index pixel_limit) {
   require(file.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()), name,
           " is too large for a picture file");
-  check_picture_file(file, name);
+  const PictureData data = check_picture_file(file, name);
   const auto* bytes = reinterpret_cast<const detail::stb::stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
   int width = 0, height = 0, channels = 0;
@@ -35,7 +35,13 @@ JANUSFLOW_INLINE Picture decode_picture(std::span<const std::byte> file, const s
           " cannot be decoded: its header is damaged, or of a kind that is not read");
   require(width > 0 && height > 0 && Index{height} <= pixel_limit / width, name, ": ", width, " x ", height,
           " pixels are more than the limit of ", pixel_limit);
+  require(data.compressed >= data.least, name, " is cut off: its ", data.compressed, " bytes of data cannot be ", width, " x ", height,
+          " pixels");
+  // Blocks that grow are the data, twice as large when it does not fit, and what a PNG's is inflated to, likewise; some files have a
+  // little more of that than they need.
+  detail::growth = {std::max<std::uint64_t>(2 * file.size() + 4096, 2 * data.raw + 65536), false};
   const detail::StbPixels pixels(detail::stb::stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
+  require(!detail::growth.refused, name, " is damaged: its data is inflated to more than its header says");
   require(pixels != nullptr, name, " cannot be decoded: ", detail::stb::stbi_failure_reason());
   return Picture(TensorView<const std::uint8_t, 3>(pixels.get(), Shape<3>{{height, width, 3}}));
 }

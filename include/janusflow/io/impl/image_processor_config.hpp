@@ -1,7 +1,6 @@
 // ImageProcessorConfig as JSON, read and written. Included by io/image_processor_config.hpp.
 #pragma once
 
-#include <system_error>
 #include <utility>
 
 #include "janusflow/core/inline.hpp"
@@ -38,8 +37,7 @@ JANUSFLOW_INLINE ImageProcessorConfig ImageProcessorConfig::from_json(const Json
 
 JANUSFLOW_INLINE ImageProcessorConfig ImageProcessorConfig::from_directory(const std::filesystem::path& directory, Index tower_image_size) {
   const auto path = directory / "preprocessor_config.json";
-  std::error_code error;
-  if (std::filesystem::exists(path, error)) return from_json(JsonObject(read_json_file(path), path.string()));
+  if (name_exists(path)) return from_json(JsonObject(read_json_file(path), path.string()));
   ImageProcessorConfig config;
   config.image_size = tower_image_size;
   return config;

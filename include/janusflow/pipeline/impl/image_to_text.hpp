@@ -50,8 +50,6 @@ struct ImageToText<P>::Parts {
   /// becomes beg_of_und_embed, the image tags behind it its features.
   Tensor<float, 3> embed(const UnderstandingPrompt& prompt, std::span<const Tensor<float, 3>> features,
                          std::span<const std::int32_t> before) const {
-    require(prompt.pictures.size() == features.size(), "image to text: the question has places for ", prompt.pictures.size(),
-            " pictures, ", features.size(), " are given");
     std::vector<std::int32_t> ids(before.begin(), before.end());
     ids.insert(ids.end(), prompt.ids.begin(), prompt.ids.end());
     auto table = language.model.embed(ids);
@@ -99,27 +97,33 @@ Answer ImageToText<P>::Conversation::ask(const std::string& question, const Answ
   require(settings.max_new_tokens >= 1, "image to text: max_new_tokens must be at least 1, not ", settings.max_new_tokens);
   Sampler sampler(settings.sampling);  // before anything is read: a refused question leaves the conversation as it was
   Answer answer;
+  const Stopwatch text_watch;
+  const bool first = cache_->length() == 0;
+  const std::size_t pictures = first ? pictures_.size() : 0;
+  UnderstandingPrompt prompt = first ? model_->processor.understanding_ids(question, pictures) : model_->processor.following_ids(question);
+  require(prompt.pictures.size() == pictures, "image to text: the question has places for ", prompt.pictures.size(), " pictures, ", pictures,
+          " are given");
+  const Index length = cache_->length() + std::ssize(unread_) + std::ssize(prompt.ids), positions = model_->language.model.max_positions;
+  require(length <= positions, "image to text: a conversation of ", length, " tokens is longer than the model's ", positions);
+  answer.prefill_seconds = text_watch.seconds();
+
   const Stopwatch vision_watch;
   std::vector<Tensor<float, 3>> features;
-  const bool first = cache_->length() == 0;
-  if (first)
-    for (const auto& picture : pictures_) features.push_back(model_->see(picture));
+  for (std::size_t i = 0; i < pictures; ++i) features.push_back(model_->see(pictures_[i]));
   model_->weights->release("vision_und_enc_model.");
   BufferPool::instance().release();  // SigLIP's sizes are not the language model's
   answer.vision_seconds = vision_watch.seconds();
 
   const Stopwatch prefill_watch;
-  UnderstandingPrompt prompt = first ? model_->processor.understanding_ids(question, pictures_.size())
-                                     : model_->processor.following_ids(question);
   auto logits = read(model_->embed(prompt, features, unread_));
   unread_.clear();
   BufferPool::instance().release();  // nor are a prompt's those of one token
   answer.prompt_ids = std::move(prompt.ids);
-  answer.prefill_seconds = prefill_watch.seconds();
+  answer.prefill_seconds += prefill_watch.seconds();
 
   const Stopwatch decode_watch;
   // The last token of all need not be read, so it needs no position.
-  const Index most = std::min(settings.max_new_tokens, model_->language.model.max_positions - cache_->length() + 1);
+  const Index most = std::min(settings.max_new_tokens, positions - cache_->length() + 1);
   StreamDecoder decoder(model_->processor.tokenizer());
   for (;;) {
     const std::int32_t id = sampler(logits);

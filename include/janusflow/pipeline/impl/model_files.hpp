@@ -1,7 +1,10 @@
 // Opening of a model's files, and the keys of its parameters. Included by pipeline/model_files.hpp.
 #pragma once
 
+#include <map>
 #include <set>
+#include <string>
+#include <string_view>
 #include <system_error>
 
 #include "janusflow/core/inline.hpp"
@@ -22,6 +25,24 @@ void add_known_keys(M& model, std::vector<std::string>& known) {
     known.push_back(key);
     known.push_back(old_attention_key(key));
   }
+}
+
+/// The part of a model that a parameter belongs to: what the checkpoint of one task may leave out as a whole.
+JANUSFLOW_INLINE std::string_view part_of(std::string_view key) {
+  for (const std::string_view part : {"language_model.lm_head.", "vision_und_enc_model.vision_tower.attn_pool."})
+    if (key.starts_with(part)) return part;
+  return key.substr(0, key.find('.'));
+}
+
+/// Throws Error naming the first tensor that has another shape than the config says, or that is missing from a part that is there: a
+/// model is as large as its config says, so that is compared before room is made for one.
+JANUSFLOW_INLINE void require_fits(const Checkpoint& checkpoint, const std::map<std::string, std::vector<Index>>& expected) {
+  const CheckpointDifference difference = compare(checkpoint, expected);
+  if (!difference.misshapen.empty()) fail(difference.misshapen.front());
+  std::set<std::string_view> parts{"language_model"};  // that no task leaves out
+  for (const RawTensor& tensor : checkpoint.tensors()) parts.insert(part_of(tensor.key));
+  for (const std::string& key : difference.missing)
+    if (parts.contains(part_of(key))) checkpoint.at(key);
 }
 
 }  // namespace detail
@@ -49,6 +70,8 @@ JANUSFLOW_INLINE ModelFiles ModelFiles::open(const std::filesystem::path& direct
   require_directory(directory, "model");
   ModelFiles files{directory, read_config<JanusFlowConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
   require_known(*files.checkpoint, known_keys<Layout>(files.config));
+  JanusFlow<Layout> layout(files.config);
+  detail::require_fits(*files.checkpoint, expected_tensors(layout));
   return files;
 }
 
@@ -69,6 +92,11 @@ JANUSFLOW_INLINE AutoencoderFiles AutoencoderFiles::open(const std::filesystem::
   ModelFiles::require_directory(directory, "VAE");
   AutoencoderFiles files{read_config<AutoencoderKLConfig>(directory / "config.json"), std::make_shared<Checkpoint>(directory)};
   ModelFiles::require_known(*files.checkpoint, known_keys<Layout>(files.config));
+  AutoencoderEncoder<Layout> encoder(files.config);
+  AutoencoderDecoder<Layout> decoder(files.config);
+  auto expected = expected_tensors(encoder);
+  expected.merge(expected_tensors(decoder));
+  detail::require_fits(*files.checkpoint, expected);
   return files;
 }
 

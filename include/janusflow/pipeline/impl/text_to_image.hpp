@@ -47,9 +47,19 @@ struct TextToImage<P>::Parts {
 
   TextToImageResult paint(const TextToImageRequest& request, const TextToImageObserver& observer) const {
     const Stopwatch prompt_watch;
-    Tensor<float, 4> z = channels_last(initial_noise(request));
-    const std::vector<Row> conditional = read_prompts(request);
-    const std::optional<Row> negative = read_negative(request);
+    const Shape<4> shape = latent_shape(request);
+    std::vector<std::vector<std::int32_t>> prompts;  // the negative one last; all are checked before anything is made
+    for (const std::string& prompt : request.prompts) prompts.push_back(ids_of(prompt, shape));
+    const bool leads_away = request.negative_prompt && request.guidance_scale != 1.0;
+    if (leads_away) prompts.push_back(ids_of(*request.negative_prompt, shape));
+    Tensor<float, 4> z = channels_last(initial_noise(request, shape));
+    std::vector<Row> conditional;
+    for (const auto& ids : prompts) conditional.push_back(read(ids));
+    std::optional<Row> negative;
+    if (leads_away) {
+      negative = std::move(conditional.back());
+      conditional.pop_back();
+    }
     TextToImageResult result;
     result.prompt_seconds = prompt_watch.seconds();
 
@@ -114,7 +124,8 @@ struct TextToImage<P>::Parts {
         is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : shifted_grid(request.num_inference_steps, request.shift);
     return integrate(request.solver, field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
       if (!observer) return true;
-      return observer({step.step, step.total_steps, step.t, step.z, [&] { return decode(step.predicted_data(), request.vae_tiling); }});
+      return observer({step.step, step.total_steps, step.t, static_cast<std::size_t>(first), static_cast<std::size_t>(count), step.z,
+                       [&] { return decode(step.predicted_data(), request.vae_tiling); }});
     });
   }
 
@@ -143,7 +154,8 @@ struct TextToImage<P>::Parts {
     }
   };
 
-  Tensor<float, 4> initial_noise(const TextToImageRequest& request) const {
+  /// The shape of the latents, [pictures, Z, h, w]; throws for settings out of range.
+  Shape<4> latent_shape(const TextToImageRequest& request) const {
     require(!request.prompts.empty(), "text to image: there is no prompt");
     require(std::isfinite(request.guidance_scale), "text to image: the guidance scale is ", request.guidance_scale);
     require(request.guidance_begin <= request.guidance_end, "text to image: guidance from t = ", request.guidance_begin, " to ",
@@ -156,18 +168,25 @@ struct TextToImage<P>::Parts {
             "text to image: the number of pictures for a prompt must be from 1 to 10000, not ", request.images_per_prompt);
     const Index pictures = std::ssize(request.prompts) * request.images_per_prompt, channels = vae_config.latent_channels;
     const Index height = latent_side("height", request.height), width = latent_side("width", request.width);
+    const Shape expected{pictures, channels, height, width};
+    if (!request.noise) return expected;
+    const Shape<4>& shape = request.noise->shape();
+    const Index step = config.vision_gen_enc.stride;
+    require(shape[0] == pictures && shape[1] == channels && shape[2] > 0 && shape[3] > 0 && shape[2] % step == 0 && shape[3] % step == 0 &&
+                (request.height == 0 || shape[2] == height) && (request.width == 0 || shape[3] == width),
+            "text to image: the noise is ", shape, ", expected ", expected);
+    return shape;
+  }
+
+  /// The noise that is given, or the seeds'.
+  static Tensor<float, 4> initial_noise(const TextToImageRequest& request, const Shape<4>& shape) {
     if (request.noise) {
-      const Shape<4>& shape = request.noise->shape();
-      const Index step = config.vision_gen_enc.stride;
-      require(shape[0] == pictures && shape[1] == channels && shape[2] > 0 && shape[3] > 0 && shape[2] % step == 0 &&
-                  shape[3] % step == 0,
-              "text to image: the noise is ", shape, ", expected ", Shape{pictures, channels, height, width});
       for (const float value : *request.noise) require(std::isfinite(value), "text to image: the noise holds NaN or infinity");
       return request.noise->clone();
     }
-    Tensor<float, 4> z(Shape{pictures, channels, height, width});
-    for (Index i = 0; i < pictures; ++i) {
-      const auto one = noise(request.seed + static_cast<std::uint64_t>(i % request.images_per_prompt), channels, height, width);
+    Tensor<float, 4> z(shape);
+    for (Index i = 0; i < shape[0]; ++i) {
+      const auto one = noise(request.seed + static_cast<std::uint64_t>(i % request.images_per_prompt), shape[1], shape[2], shape[3]);
       std::copy(one.begin(), one.end(), z.data() + i * one.size());
     }
     return z;
@@ -181,6 +200,16 @@ struct TextToImage<P>::Parts {
     return pixels / vae_config.downscale();
   }
 
+  /// The ids of a prompt; throws where the model has no positions for them and a picture of such latents.
+  std::vector<std::int32_t> ids_of(const std::string& prompt, const Shape<4>& latents) const {
+    auto ids = processor.generation_ids(prompt);
+    const Index stride = config.vision_gen_enc.stride, patches = (latents[2] / stride) * (latents[3] / stride);
+    const Index length = std::ssize(ids) + patches;  // the time embedding stands in the place of the prompt's last token
+    require(length <= language.max_positions, "text to image: a sequence of ", length, " tokens, ", patches,
+            " of them the picture's, is longer than the model's ", language.max_positions);
+    return ids;
+  }
+
   /// Reads the prompt but its last token, the one that opens a picture: the time embedding stands in its place.
   Row read(const std::vector<std::int32_t>& ids) const {
     auto cache = std::make_shared<KeyValueCache>(language.new_cache());
@@ -190,17 +219,6 @@ struct TextToImage<P>::Parts {
     const SequenceContext start{cache.get(), 0, 0};
     language(language.embed(prefix).reshaped(Shape{Index{1}, length, features}), {&start, 1}, Remember::yes);
     return {std::move(cache), length};
-  }
-
-  std::vector<Row> read_prompts(const TextToImageRequest& request) const {
-    std::vector<Row> prompts;
-    for (const std::string& prompt : request.prompts) prompts.push_back(read(processor.generation_ids(prompt)));
-    return prompts;
-  }
-
-  std::optional<Row> read_negative(const TextToImageRequest& request) const {
-    if (!request.negative_prompt || request.guidance_scale == 1.0) return std::nullopt;
-    return read(processor.generation_ids(*request.negative_prompt));
   }
 
   /// Without a negative prompt the unconditional row sees the first token of its prompt (BOS) alone, from the same place: the

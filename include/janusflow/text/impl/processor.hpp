@@ -17,7 +17,7 @@ namespace janusflow {
 namespace detail {
 
 JANUSFLOW_INLINE std::optional<Json> read_optional_json(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  if (!name_exists(path)) return std::nullopt;
   return read_json_file(path);
 }
 
