@@ -34,7 +34,7 @@ std::vector<Picture> sample(const AutoencoderTrainingConfig& config) {
   const PaintedPictures pictures(manifest, autoencoder.config().sample_size, {}, config.seed);
   std::vector<Picture> sheet;
   for (const auto& path : pictures.spread(18)) {
-    sheet.push_back(resize_and_crop(read_picture(path).view(), autoencoder.config().sample_size));
+    sheet.push_back(resize_and_crop(read_picture(path).view(), autoencoder.config().sample_size, path.string()));
     sheet.push_back(autoencoder.decode(autoencoder.encode(std::as_const(sheet.back()).view()).view()));
   }
   return sheet;
@@ -99,11 +99,12 @@ void train(Program& program, const Options& options, Communicator& communicator)
     observer.preparing = [](const std::string&, double) { return !InterruptGuard::requested(); };
     observer.step = [](const StepReport&) { return !InterruptGuard::requested(); };
   }
+  bool checked = true;
   together(communicator, [&] {
     opened.emplace(read_run_config<typename O::Config>(options.config), observer, communicator);
     const auto output = opened->config().output.string();
     if (options.check) {
-      if (speaks) opened->check_samples();
+      if (speaks) checked = opened->check_samples();
     } else if (options.resume || options.publish) {
       require(opened->resume(), output, " holds no checkpoint to go on from");
     } else {
@@ -114,6 +115,7 @@ void train(Program& program, const Options& options, Communicator& communicator)
   const bool prints = speaks && !program.json();
   if (options.check) {
     reporter.clear();
+    if (on_any_rank(communicator, !checked)) throw Interrupted();
     if (prints) std::cout << options.config << ": model, stages and samples fit together\n";
     return;
   }

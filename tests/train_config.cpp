@@ -99,6 +99,31 @@ TEST_CASE("a mix deals its samples out evenly and exactly") {
   CHECK(end.values == std::array<Index, 3>{44'000, 130'000, 26'000});
 }
 
+TEST_CASE("no task's share of a mix ever falls, for batches of any size") {
+  const auto mix = [](double understanding, double generation, double text) {
+    TaskMix mix;
+    mix.values = {understanding, generation, text};
+    return mix;
+  };
+  for (const TaskMix& shares : {paper_stage(1).mix, paper_stage(2).mix, paper_stage(2).early_mix, paper_stage(3).mix, mix(45, 10, 45),
+                                mix(0.1, 0.2, 0), mix(1, 0, 0), mix(0, 1, 0), mix(0, 0, 1), mix(0, 1e-3, 1e3)})
+    for (Index batch = 1; batch <= 12; ++batch) {
+      CAPTURE(batch);
+      TaskCounts before;
+      for (Index samples = batch; samples <= 1000 * batch; samples += batch) {
+        const TaskCounts counts = shares.first(samples);
+        Index sum = 0;
+        for (std::size_t task = 0; task < num_tasks; ++task) {
+          REQUIRE(counts.values[task] >= before.values[task]);
+          REQUIRE(std::abs(static_cast<double>(counts.values[task]) - static_cast<double>(samples) * shares.values[task] / shares.sum()) < 2);
+          sum += counts.values[task];
+        }
+        REQUIRE(sum == samples);
+        before = counts;
+      }
+    }
+}
+
 TEST_CASE("a config is read, and spelled out") {
   const TrainingConfig config = read(good());
   CHECK(config.model == "/runs/one/start");

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <set>
+#include <thread>
 
 #include "golden.hpp"
 #include "janusflow/train/feature_cache.hpp"
@@ -105,6 +106,9 @@ TEST_CASE("a manifest is read line by line, in any order") {
   CHECK(document.document[1].picture);
   CHECK(manifest.fingerprint() != data.manifest("{\"task\": \"text\", \"text\": \"plain\"}\n").fingerprint());
   CHECK(contains(error_of([&] { manifest.read(Task::generation, 0); }), "train.jsonl:1 has changed since"));  // just now
+  const Manifest red = data.manifest("{\"task\": \"text\", \"text\": \"a red apple\"}\n");
+  data.folder.write("train.jsonl", "{\"task\": \"text\", \"text\": \"a tan hippo\"}\n");
+  CHECK(error_of([&] { red.read(Task::text, 0); }) == (data.folder / "train.jsonl").string() + ":1 has changed since the manifest was opened");
 }
 
 TEST_CASE("what is wrong with a line is said with file, line and key") {
@@ -136,6 +140,14 @@ TEST_CASE("what is wrong with a line is said with file, line and key") {
       {R"({"task": "text"})", ":2: question is missing"},
       {R"({"task": "text", "text": 5})", ":2: text must be a string, not 5"},
       {R"({"task": "text", "text": "x", "text": "y"})", ":2 has the key \"text\" twice"},
+      {R"({"task": "text", "text": "x", "question": "x?", "answer": "y"})", ":2: text and question must not both be there"},
+      {R"({"task": "text", "turns": [{"question": "x?", "answer": "y"}], "answer": "y"})", ":2: turns and answer must not both be there"},
+      {R"({"task": "text", "text": "x", "turns": [{"question": "x?", "answer": "y"}]})", ":2: text and turns must not both be there"},
+      {R"({"task": "understanding", "picture": "a.png", "caption": "c", "question": "x?"})", ":2: caption and question must not both be there"},
+      {R"({"task": "understanding", "picture": "a.png", "pictures": ["b.png"], "caption": "c"})", ":2: picture and pictures must not both be there"},
+      {R"({"task": "understanding", "picture": "a.png", "turns": [], "questions": []})", ":2: turns and questions must not both be there"},
+      {R"({"task": "understanding", "picture": "a.png", "content": [{"text": "x"}]})", ":2: content and picture must not both be there"},
+      {R"({"task": "understanding", "content": [{"text": "x"}], "answer": "y"})", ":2: content and answer must not both be there"},
   };
   const Data data;
   for (const Case& c : cases) {
@@ -252,6 +264,11 @@ TEST_CASE("generation takes the middle square of a picture whose short side is t
   CHECK(std::abs(small(5, 10, 0) - 50) <= 1);
   const auto pixels = autoencoder_pixels(same_size.view());
   CHECK(pixels(0, 0, 0, 0) == doctest::Approx(30 / 127.5 - 1));
+  const Tensor<std::uint8_t, 3> thin(Shape{Index{1}, Index{65}, Index{3}}, 7);
+  CHECK(error_of([&] { resize_and_crop(thin.view(), 8, "thin.png"); }) ==
+        "thin.png is too thin: of 65 x 1 pixels, and one side may be 64 times the other at most");
+  const Tensor<std::uint8_t, 3> high(Shape{Index{64}, Index{1}, Index{3}}, 7);
+  CHECK(resize_and_crop(high.view(), 8)(7, 7, 2) == 7);
 }
 
 TEST_CASE("features are kept by content, in parts, and checked when read") {
@@ -303,6 +320,34 @@ TEST_CASE("features are kept by content, in parts, and checked when read") {
   CHECK(found == 3);
   std::filesystem::resize_file(parts[0], 50);
   CHECK_THROWS_AS(FeatureCache(folder.path() / "cache", "latents", 11, 4), Error);
+}
+
+TEST_CASE("two runs that write into one cache at the same time keep all of their rows") {
+  const Folder folder;
+  constexpr std::uint64_t rows = 800;
+  std::vector<std::string> sentences(2);
+  const auto write = [&](std::uint64_t run) {
+    try {
+      FeatureCache cache(folder.path() / "cache", "latents", 11, 4, 4 * 4 * sizeof(float));  // four rows a part
+      std::vector<float> row(4), out(4);
+      for (std::uint64_t i = 0; i < rows; ++i) {
+        row[0] = static_cast<float>(2 * i + run);
+        cache.add(2 * i + run, row);
+        cache.copy(2 * i + run, out.data());
+      }
+    } catch (const std::exception& error) {
+      sentences[run] = error.what();
+    }
+  };
+  std::thread first(write, 0), second(write, 1);
+  first.join();
+  second.join();
+  CHECK(sentences == std::vector<std::string>(2));
+  FeatureCache cache(folder.path() / "cache", "latents", 11, 4);
+  CHECK(cache.count() == 2 * rows);
+  std::filesystem::remove_all(folder.path() / "cache");
+  CHECK(error_of([&] { cache.refresh(); }) ==
+        "cannot read the directory " + (folder.path() / "cache").string() + ": No such file or directory");
 }
 
 TEST_CASE("an encoder's hash depends on every weight") {

@@ -161,6 +161,54 @@ TEST_CASE("a frozen tensor keeps its bytes and costs no memory") {
   }
 }
 
+TEST_CASE("a matrix without gradient stays where it is, whatever Muon's momentum") {
+  Model model = large_model();
+  Optimizer optimizer(model.tensors, {}, {false, true, true, false});
+  for (int step = 0; step < 3; ++step) {
+    set_gradients(model, step);
+    optimizer.step(model.tensors, 1e-2, 1.0);
+  }
+  const auto values = model.values;
+  const auto momentum = optimizer.states()[1].first;
+  set_gradients(model, 3);
+  std::ranges::fill(model.gradients[1], 0.0f);
+  optimizer.step(model.tensors, 1e-2, 1.0);
+  CHECK(model.values[1] == values[1]);
+  CHECK(optimizer.states()[1].first == momentum);
+  CHECK(model.values[2] != values[2]);
+}
+
+TEST_CASE("the average of a tensor that is frozen later goes on, and comes to its weights") {
+  Model model = large_model();
+  OptimizerSettings settings;
+  settings.ema_decay = 0.5;
+  Optimizer optimizer(model.tensors, settings);
+  for (int step = 0; step < 3; ++step) {
+    set_gradients(model, step);
+    optimizer.step(model.tensors, 1e-2, 1.0);
+  }
+  CHECK(largest_difference(optimizer.states()[0].average, model.values[0]) > 1e-3);
+  model.tensors[0].trains = false;
+  model.tensors[0].gradient = {};
+  for (int step = 3; step < 33; ++step) {
+    set_gradients(model, step);
+    optimizer.step(model.tensors, 1e-2, 1.0);
+  }
+  CHECK(largest_difference(optimizer.states()[0].average, model.values[0]) < 1e-6);
+}
+
+TEST_CASE("an average moves by 1 - decay, however near to one the decay is") {
+  Model model;
+  model.add("a", {1});
+  OptimizerSettings settings;
+  settings.ema_decay = 0.99999999;  // 1 as a float
+  Optimizer optimizer(model.tensors, settings);
+  model.gradients[0][0] = 1;
+  optimizer.step(model.tensors, 1.0, 1.0);
+  CHECK(model.values[0][0] == doctest::Approx(-1).epsilon(1e-6));
+  CHECK(1e8f * optimizer.states()[0].average[0] == doctest::Approx(-1).epsilon(1e-6));
+}
+
 TEST_CASE("a rate of zero changes nothing but the moments") {
   Model model = large_model();
   const auto start = model.values;

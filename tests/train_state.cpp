@@ -8,6 +8,7 @@
 #endif
 
 #include "io_testing.hpp"
+#include "janusflow/train/publish.hpp"
 #include "janusflow/train/run_lock.hpp"
 #include "janusflow/train/training_log.hpp"
 #include "janusflow/train/training_state.hpp"
@@ -106,6 +107,44 @@ TEST_CASE("a checkpoint that does not belong to the run is refused, and nothing 
   CHECK_THROWS_AS(load_training_state(folder / "a.safetensors", run.tensors, run.optimizer, run.config), Error);
 }
 
+TEST_CASE("a checkpoint that cannot be gone on from is refused, and nothing is changed") {
+  const Folder folder;
+  const auto path = folder / "a.safetensors";
+  const auto refused = [&](auto&& spoil) {
+    Run run;
+    for (int i = 0; i < 3; ++i) run.step();
+    spoil(run);
+    save_training_state(path, run.tensors, run.optimizer, run.progress, run.config);
+    Run into;
+    const auto before = into.values;
+    const std::string sentence = error_of([&] { load_training_state(path, into.tensors, into.optimizer, into.config); });
+    CHECK(into.values == before);
+    for (const TensorState& state : into.optimizer.states()) CHECK(state.steps == 0);
+    return sentence;
+  };
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  CHECK(refused([&](Run& run) { run.values[2][1] = nan; }) == path.string() + ": weight/frozen holds NaN or infinity");
+  CHECK(refused([&](Run& run) { run.optimizer.states()[1].average[3] = infinity; }) == path.string() + ": average/matrix holds NaN or infinity");
+  CHECK(refused([&](Run& run) { run.optimizer.states()[1].first[3] = nan; }) == path.string() + ": first/matrix holds NaN or infinity");
+  CHECK(refused([&](Run& run) { run.optimizer.states()[0].second[3] = nan; }) == path.string() + ": second/vector holds NaN or infinity");
+  CHECK(refused([&](Run& run) { run.optimizer.states()[0].steps = 4; }) ==
+        path.string() + ": tensor_steps.vector must be between 1 and 3, not 4");
+  CHECK(refused([&](Run& run) { run.progress.total_steps = 7; }) ==
+        path.string() + ": total_steps is 7, but step 3 of stage 0 is step 3 of the run");
+  CHECK(refused([&](Run& run) { run.progress.step = 101; }) == path.string() + ": step must be between 0 and 100, not 101");
+  CHECK(refused([&](Run& run) { run.progress.stage = 2; }) == path.string() + ": stage must be between 0 and 1, not 2");
+  Run earlier;
+  save_training_state(path, earlier.tensors, earlier.optimizer, earlier.progress, earlier.config);
+  earlier.config["hashes"]["vae"] = hex(1);
+  CHECK(contains(error_of([&] { load_training_state(path, earlier.tensors, earlier.optimizer, earlier.config); }),
+                 "a.safetensors was written by an earlier version, which kept no hashes of autoencoder, image processor and tokenizer, so that"));
+  CheckpointDirectory gone(folder.path() / "gone", 1);
+  std::filesystem::remove_all(folder.path() / "gone");
+  const std::string sentence = "cannot read the directory " + (folder.path() / "gone").string() + ": No such file or directory";
+  CHECK(error_of([&] { gone.latest(); }) == sentence);
+  CHECK(error_of([&] { gone.remove_leftovers(); }) == sentence);
+}
+
 TEST_CASE("the last checkpoints are kept, by number") {
   const Folder folder;
   CheckpointDirectory checkpoints(folder.path() / "checkpoints", 2);
@@ -162,6 +201,32 @@ TEST_CASE("a disk that is full leaves the last checkpoint as it was") {
   saved.progress = load_training_state(*checkpoints.latest(), saved.tensors, saved.optimizer, saved.config);
   saved.step();
   CHECK(saved == run);
+}
+
+TEST_CASE("a disk that is full leaves the files of a published model as they were") {
+  const Folder folder;
+  for (const char* name : {"model", "published"}) std::filesystem::create_directory(folder / name);
+  folder.write("published/tokenizer.json", "the one before");
+  folder.write("model/tokenizer.json", std::string(100'000, 't'));
+  struct rlimit before;
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit small = before;
+  small.rlim_cur = 30'000;
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  std::string sentence;
+  try {
+    copy_processor(folder / "model", folder / "published");
+  } catch (const Error& error) {
+    sentence = error.what();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  CHECK(contains(sentence, (folder / "published/tokenizer.json").string() + ": File too large"));
+  CHECK(read_file(folder / "published/tokenizer.json", 1000) == "the one before");
+  CHECK(names_in(folder / "published") == std::vector<std::string>{"tokenizer.json"});
+  copy_processor(folder / "model", folder / "published");
+  CHECK(std::filesystem::file_size(folder / "published/tokenizer.json") == 100'000);
 }
 #endif
 

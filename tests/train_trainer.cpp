@@ -149,6 +149,116 @@ TEST_CASE("validation looks at the averages, learns nothing, and counts the answ
   CHECK(contains(error_of([&] { tiny().read(config); }), "evry"));
 }
 
+TEST_CASE("validation leaves no features of the averages behind for a tower that is frozen after it has trained") {
+  tiny().folder().write("answers.jsonl", R"({"task": "understanding", "picture": "0.png", "question": "What is it?", "answer": "red"})" "\n");
+  const auto stage = [](const char* name, int preset, Index steps, const char* task) {
+    return Json{{"name", name}, {"preset", preset}, {"steps", steps}, {"warmup_steps", 0}, {"learning_rate", 2e-3}, {"batch_size", 6},
+                {"mix", {{task, 1}}}};
+  };
+  std::vector<std::vector<float>> weights;
+  for (const bool validated : {false, true}) {
+    const std::string name = validated ? "looked_at" : "not_looked_at";
+    Json config = tiny().config(name);
+    config["cache"] = name + "/cache";
+    config["stages"] = {stage("all", 3, 4, "understanding"), stage("paints", 2, 2, "generation"), stage("answers", 2, 2, "understanding")};
+    if (validated) config["validation"] = {{"manifest", "answers.jsonl"}, {"every", 2}};
+    Trainer trainer(tiny().read(config));
+    REQUIRE(trainer.run());
+    weights.push_back(weights_of(trainer));
+  }
+  CHECK(weights[0] == weights[1]);
+}
+
+TEST_CASE("what validation and sheets need is looked at before the first step, and a checkpoint comes before them") {
+  const auto sentence_of = [](const Json& config) { return error_of([&] { Trainer(tiny().read(config)).check_samples(); }); };
+  tiny().folder().write("cut.png", "\x89PNG\r\n\x1a\nno more");
+  tiny().folder().write("cut.jsonl", R"({"task": "understanding", "picture": "cut.png", "question": "What is it?", "answer": "red"})" "\n");
+  write_png(tiny().folder() / "thin.png", Picture(Shape<3>{{1, 200, 3}}, std::uint8_t{100}).view());
+  tiny().folder().write("thin.jsonl", R"({"task": "generation", "prompt": "a thread", "picture": "thin.png"})" "\n");
+  Json config = tiny().config("looks");
+  config["validation"] = {{"manifest", "cut.jsonl"}};
+  CHECK(contains(sentence_of(config), "cut.png is cut off"));
+  config["validation"]["manifest"] = "thin.jsonl";
+  CHECK(contains(sentence_of(config), "thin.png is too thin: of 200 x 1 pixels"));
+  config.erase("validation");
+  const Index positions = read_config<JanusFlowConfig>(tiny().folder() / "config.json").language.max_position_embeddings;
+  config["log"]["samples_every"] = 3;
+  config["log"]["sample_prompts"] = {"a\nred", std::string(static_cast<std::size_t>(positions), 'x')};
+  const std::string sentence = sentence_of(config);
+  CHECK(contains(sentence, "log.sample_prompts: \"xxx"));
+  CHECK(contains(sentence, " tokens with its picture, the model has " + std::to_string(positions) + " positions"));
+  config["log"]["sample_prompts"] = {"a\nred"};
+  TrainerObserver observer;
+  observer.samples = [](const StepReport&) { fail("no sheet"); };
+  Trainer trainer(tiny().read(config), observer);
+  CHECK(error_of([&] { trainer.run(); }) == "no sheet");
+  REQUIRE(trainer.latest_checkpoint());
+  CHECK(trainer.latest_checkpoint()->filename() == "step-000000003.safetensors");
+}
+
+TEST_CASE("a run that is stopped while samples are checked trains nothing, and can go on") {
+  std::string lines;
+  for (int i = 0; i < 600; ++i) lines += R"({"task": "text", "text": "red, green"})" "\n";
+  tiny().folder().write("long.jsonl", lines);
+  Json config = tiny().config("checked", 1);
+  config["manifest"] = "long.jsonl";
+  config["stages"] = {{{"preset", 2}, {"steps", 1}, {"mix", {{"text", 1}}}, {"batch_size", 2}}};
+  int calls = 0;
+  TrainerObserver observer;
+  observer.preparing = [&](const std::string&, double) { return ++calls, false; };
+  Trainer stopped(tiny().read(config), observer);
+  CHECK(!stopped.run());
+  CHECK(calls == 1);
+  CHECK(stopped.progress().total_steps == 0);
+  Trainer trainer(tiny().read(config));
+  REQUIRE(trainer.resume());
+  CHECK(trainer.run());
+}
+
+TEST_CASE("a run does not go on with another autoencoder, image processor or tokenizer") {
+  const TinyRun run;
+  const Json config = run.config("changed");
+  Trainer(run.read(config), stop_after(2)).run();
+  const auto sentence_with = [&](const char* file, auto&& change) {
+    const auto path = run.folder() / file;
+    const std::string content = read_file(path, std::uintmax_t{1} << 30);
+    write_file(path, change(content));
+    const std::string sentence = error_of([&] { Trainer(run.read(config)).resume(); });
+    write_file(path, content);
+    return sentence;
+  };
+  const auto last_number = [](std::string content) {
+    content[content.size() - 4] = static_cast<char>(content[content.size() - 4] ^ 1);
+    return content;
+  };
+  const std::string begin = " belongs to a run with another config: hashes.";
+  CHECK(contains(sentence_with("vae/diffusion_pytorch_model.safetensors", last_number), begin + "vae is \""));
+  CHECK(contains(sentence_with("tokenizer.json", [](const std::string& content) { return content + "\n"; }), begin + "tokenizer is \""));
+  CHECK(contains(sentence_with("preprocessor_config.json", [](const std::string& content) {
+    Json json = parse_json(content, "preprocessor");
+    json["image_mean"] = {0.1, 0.2, 0.3};
+    return json.dump();
+  }), begin + "image_processor is \""));
+  CHECK(Trainer(run.read(config)).resume());
+}
+
+TEST_CASE("a stage that names only what stays frozen is refused, and entering one makes no gradients") {
+  Json config = tiny().config("pool");
+  config["stages"][2]["trains"] = {"vision_und_enc_model.vision_tower.attn_pool.*"};
+  CHECK(error_of([&] { Trainer(tiny().read(config)); }) ==
+        "train.json: stages[2].trains leaves no parameter to train: what it names stays frozen");
+  TrainingModel<> model(read_config<JanusFlowConfig>(tiny().folder() / "config.json"), 32);
+  const auto tensors = enter_stage(model, paper_stage(2), JanusFlowObjective<>::stays_frozen);
+  Index training = 0;
+  for_each_parameter(model, [&](const std::string&, auto& parameter) {
+    training += parameter.trains();
+    CHECK(parameter.gradient().data == nullptr);
+  });
+  CHECK(training == std::count_if(tensors.begin(), tensors.end(), [](const TrainedTensor& tensor) { return tensor.trains; }));
+  CHECK(training > 0);
+  CHECK(training < std::ssize(tensors));
+}
+
 TEST_CASE("an answer is right to its last token") {
   Tensor<float, 2> logits(Shape{5, 3});
   std::fill(logits.begin(), logits.end(), 0.0f);

@@ -136,6 +136,9 @@ refuse 'training is done in f32, not bf16' train fresh.json --precision bf16
 refuse 'the config has no stage third' train fresh.json --stage third
 sed 's/"preset": 3/"preset": 2/' undisturbed.json >other.json
 refuse 'belongs to a run with another config: stages[1].' train other.json --resume
+cp -r tiny other_tiny && echo >>other_tiny/tokenizer.json
+sed 's/"model": "tiny"/"model": "other_tiny"/' undisturbed.json >other.json
+refuse 'belongs to a run with another config: hashes.tokenizer is "' train other.json --resume
 sed 's/"losses"/"loses"/' fresh.json >other.json
 refuse 'other.json: loses is unknown' train other.json
 sed 's/"autoencoder"/"vae"/' whole_autoencoder.json >other.json

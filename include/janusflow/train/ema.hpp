@@ -5,9 +5,9 @@
 
 namespace janusflow {
 
-/// average += (1 - decay) (value - average), for n numbers.
-inline void update_average(Index n, float* average, const float* value, float decay) {
-  const simd::Batch share(1 - decay);
+/// average += new_share (value - average), for n numbers; new_share is 1 - decay, which a decay rounded to float would be too far from.
+inline void update_average(Index n, float* average, const float* value, float new_share) {
+  const simd::Batch share(new_share);
   simd::map(
       n, average, [&](simd::Batch a, simd::Batch v) { return a + share * (v - a); }, average, value);
 }

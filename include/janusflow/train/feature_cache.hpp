@@ -11,6 +11,7 @@
 
 #include "janusflow/io/checkpoint.hpp"
 #include "janusflow/train/content_hash.hpp"
+#include "janusflow/train/run_lock.hpp"
 
 namespace janusflow {
 
@@ -18,18 +19,15 @@ namespace janusflow {
 std::uint64_t weights_hash(const Checkpoint& checkpoint, std::string_view prefix = {});
 
 /// A directory of rows of `size` floats by a picture's hash. Rows come in parts: files of their own, written under another name and
-/// renamed, so that work which was interrupted is kept up to the last part. Other encoders' parts lie beside them untouched.
+/// renamed, so that work which was interrupted is kept up to the last part. A part is named by what is in it: processes that write into
+/// one directory at the same time replace nothing of each other's. Other encoders' parts lie beside them untouched.
 class FeatureCache {
  public:
-  /// One of several processes that write into one directory: each takes every `of`th number for its parts.
-  struct Writer {
-    std::size_t number = 0, of = 1;
-  };
-
   /// Opens what is there of this kind (a word, such as "latents"), this encoder and this size; makes the directory where there is
-  /// none. Throws Error for a part that is not what its name says.
+  /// none. Parts that it writes have the number of their writer, a rank, in their names. Throws Error for a part that is not what its
+  /// name says, and where the directory cannot be read.
   FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size, std::size_t part_bytes = std::size_t{64} << 20,
-               Writer writer = {0, 1});
+               int writer = 0);
   FeatureCache(FeatureCache&&) = default;
 
   bool contains(std::uint64_t picture) const { return places_.contains(picture) || pending_places_.contains(picture); }
@@ -58,7 +56,7 @@ class FeatureCache {
   std::string stem_;
   Index size_;
   std::size_t rows_a_part_;
-  Writer writer_;
+  int writer_;
   std::vector<SafetensorsFile> parts_;
   std::unordered_map<std::uint64_t, Place> places_;
   std::vector<std::uint64_t> pending_keys_, pending_checks_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
 
 #include "janusflow/core/tensor.hpp"
 #include "janusflow/ops/resize.hpp"
@@ -11,11 +12,15 @@
 namespace janusflow {
 
 /// The picture [H, W, 3] resized until its short side is `side`, and of that the square in the middle: [side, side, 3]
-/// (arXiv 2411.07975, section 4.1, which crops at random; the middle lets latents be computed once).
-inline Tensor<std::uint8_t, 3> resize_and_crop(TensorView<const std::uint8_t, 3> picture, Index side) {
+/// (arXiv 2411.07975, section 4.1, which crops at random; the middle lets latents be computed once). Throws Error, its sentence beginning
+/// with `name`, for a picture whose long side is more than 64 times its short one: resized as a whole it would be that many squares.
+inline Tensor<std::uint8_t, 3> resize_and_crop(TensorView<const std::uint8_t, 3> picture, Index side, const std::string& name = "a picture") {
   require(picture.size() > 0 && picture.shape[2] == 3 && side >= 1, "resize_and_crop: ", picture.shape,
           " is not the shape of a picture [H, W, 3]");
-  const double shortest = static_cast<double>(std::min(picture.shape[0], picture.shape[1]));
+  const auto [short_side, long_side] = std::minmax({picture.shape[0], picture.shape[1]});
+  require(long_side <= 64 * short_side, name, " is too thin: of ", picture.shape[1], " x ", picture.shape[0],
+          " pixels, and one side may be 64 times the other at most");
+  const double shortest = static_cast<double>(short_side);
   const auto scaled = [&](Index n) {
     return std::max(side, static_cast<Index>(std::lround(static_cast<double>(n) * static_cast<double>(side) / shortest)));
   };

@@ -30,8 +30,8 @@ class JanusFlowObjective {
         communicator_(communicator),
         model_(read_config<JanusFlowConfig>(config.model / "config.json"), config.losses.repa_width),
         processor_(Processor::from_directory(config.model, model_.config.vision_und_enc.num_patches())),
-        pictures_(model_.config, ImageProcessorConfig::from_directory(config.model, model_.config.vision_und_enc.image_size), config.vae, config.cache,
-                  {static_cast<std::size_t>(communicator.rank()), static_cast<std::size_t>(communicator.ranks())}),
+        pictures_(model_.config, ImageProcessorConfig::from_directory(config.model, model_.config.vision_und_enc.image_size), config.vae,
+                  config.cache, communicator.rank()),
         batches_(config, manifest, processor_, pictures_, model_, communicator) {
     require(config.losses.repa == 0 || config.losses.repa_layer <= model_.config.language.num_hidden_layers,
             "losses.repa_layer is ", config.losses.repa_layer, ", the language model has ", model_.config.language.num_hidden_layers, " layers");
@@ -48,20 +48,37 @@ class JanusFlowObjective {
   /// The pooling head of SigLIP is part of no loss: it stays as it is.
   static bool stays_frozen(const std::string& key) { return key.find(".attn_pool.") != std::string::npos; }
   const auto& model_config() const { return model_.config; }
+  FileHashes file_hashes() const {
+    return {{"image_processor", pictures_.processor_hash()}, {"tokenizer", tokenizer_hash(config_.model)}, {"vae", pictures_.vae_hash()}};
+  }
 
-  /// Tokenises every sample. Throws Error for the first that is too long, or names more or fewer pictures than it has.
-  void check_samples(const Preparing& preparing) {
-    Index all = 0, done = 0;
-    for (std::size_t task = 0; task < num_tasks; ++task) all += manifest_.count(static_cast<Task>(task));
-    for (std::size_t task = 0; task < num_tasks; ++task)
-      for (Index i = 0; i < manifest_.count(static_cast<Task>(task)); ++i) {
-        batches_.tokenizer()(manifest_.read(static_cast<Task>(task), i));
-        if (++done % 256 == 0) preparing("checking samples", static_cast<double>(done) / static_cast<double>(all));
-      }
-    if (!validation_) return;
-    for (std::size_t task = 0; task < num_tasks; ++task)
-      for (Index i = 0; i < validation_->manifest.count(static_cast<Task>(task)); ++i)
-        validation_->batches.tokenizer()(validation_->manifest.read(static_cast<Task>(task), i));
+  /// Tokenises every sample and the prompts of sheets, and reads the validation's pictures, which no stage prepares. Throws Error for
+  /// the first sample that is too long, or names more or fewer pictures than it has, for a prompt that leaves no room for its picture,
+  /// and for a picture that cannot be read. Returns false where `preparing` has stopped it.
+  bool check_samples(const Preparing& preparing) {
+    const Index positions = model_.config.language.max_position_embeddings;
+    for (const std::string& prompt : config_.sample_prompts) {
+      const Index length = std::ssize(processor_.generation_ids(prompt)) + pictures_.painted_patches();
+      require(length <= positions, "log.sample_prompts: \"", prompt, "\" has ", length, " tokens with its picture, the model has ", positions,
+              " positions");
+    }
+    std::vector<float> pixels(static_cast<std::size_t>(pictures_.image_size() * pictures_.image_size() * 3));
+    const auto read_pictures = [&](const Sample& sample) {
+      const bool painted = sample.task == Task::generation || config_.shared_encoder;
+      for (const auto& path : sample.pictures) pictures_.pixels(path, painted ? Framing::crop : Framing::whole, pixels.data());
+    };
+    const double all = static_cast<double>(samples_of(manifest_) + validation_samples());
+    Index done = 0;
+    const auto check = [&](const Manifest& manifest, const SampleTokenizer& tokenize, bool reads) {
+      for (std::size_t task = 0; task < num_tasks; ++task)
+        for (Index i = 0; i < manifest.count(static_cast<Task>(task)); ++i) {
+          const auto tokens = tokenize(manifest.read(static_cast<Task>(task), i));
+          if (reads) read_pictures(tokens.sample);
+          if (++done % 256 == 0 && !preparing("checking samples", static_cast<double>(done) / all)) return false;
+        }
+      return true;
+    };
+    return check(manifest_, batches_.tokenizer(), false) && (!validation_ || check(validation_->manifest, validation_->batches.tokenizer(), true));
   }
 
   /// Latents, and features where the tower is frozen, of every picture that the stage may need; each rank computes its share of them.
@@ -98,11 +115,13 @@ class JanusFlowObjective {
     return sums;
   }
 
-  /// The losses of the validation's samples as the weights are, each a mean over all that it counts, and the share of answers that
-  /// greedy decoding would give to the last token; NaN for what none of the samples has. Nothing is recorded. Empty where the config has
-  /// no validation, or where `preparing` has stopped it.
-  std::vector<double> validate(const Preparing& preparing) {
+  /// The losses of the validation's samples as the weights are, which are the averages now, each a mean over all that it counts, and the
+  /// share of answers that greedy decoding would give to the last token; NaN for what none of the samples has. Nothing is recorded. Empty
+  /// where the config has no validation, or where `preparing` has stopped it.
+  std::vector<double> validate(const std::vector<TrainedTensor>& tensors, const Optimizer& optimizer, const Preparing& preparing) {
     if (!validation_) return {};
+    // The cache is of the weights, not of their average.
+    const bool cached_features = frozen_tower_ && !tower_has_trained(tensors, optimizer);
     const Tape::Paused paused;
     constexpr Index at_once = 64;
     const Manifest& manifest = validation_->manifest;
@@ -115,7 +134,7 @@ class JanusFlowObjective {
       while (done.values[task] < manifest.count(static_cast<Task>(task)) && !stopped) {
         TaskCounts next = done;
         next.values[task] = std::min(done.values[task] + at_once, manifest.count(static_cast<Task>(task)));
-        for (const MicroBatch& micro : validation_->batches(done, next, frozen_tower_)) {
+        for (const MicroBatch& micro : validation_->batches(done, next, cached_features)) {
           const auto parts = losses(model_.janusflow, config_.losses.repa > 0 ? &model_.repa : nullptr, micro.batch, config_.losses.repa_layer);
           const auto mean = [](const auto& loss) { return static_cast<double>(loss->value().data[0]); };
           const double learned = static_cast<double>(detail::counted(micro.batch.targets())), painted = static_cast<double>(micro.batch.painted());
@@ -137,11 +156,7 @@ class JanusFlowObjective {
     return means;
   }
 
-  Index validation_samples() const {
-    Index samples = 0;
-    for (std::size_t task = 0; validation_ && task < num_tasks; ++task) samples += validation_->manifest.count(static_cast<Task>(task));
-    return samples;
-  }
+  Index validation_samples() const { return validation_ ? samples_of(validation_->manifest) : 0; }
 
   void flush() { pictures_.flush(); }
 
@@ -172,6 +187,12 @@ class JanusFlowObjective {
       return config;
     }
   };
+
+  static Index samples_of(const Manifest& manifest) {
+    Index samples = 0;
+    for (std::size_t task = 0; task < num_tasks; ++task) samples += manifest.count(static_cast<Task>(task));
+    return samples;
+  }
 
   /// Whether this rank is the one that computes what frozen encoders make of a picture.
   bool is_own(const std::filesystem::path& picture) const {

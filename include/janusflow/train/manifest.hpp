@@ -40,14 +40,14 @@ struct Sample {
 /// The question that a caption answers (arXiv 2411.07975, section 3.3, has this template).
 inline constexpr std::string_view caption_question = "Generate the caption of this picture.";
 
-/// A manifest on disk. Of each line only its place, task and weight are kept in memory; the rest is read when its turn comes.
+/// A manifest on disk. Of each line only its place, hash, task and weight are kept in memory; the rest is read when its turn comes.
 class Manifest {
  public:
   /// The longest line that is read.
   static constexpr std::size_t max_line = std::size_t{1} << 24;
 
   /// Reads and checks every line; paths of pictures are relative to the manifest's directory. Throws Error naming file, line and key
-  /// for a line that is no sample or whose picture is missing, and where there is none. Empty lines are passed over.
+  /// for a line that is no sample, or two, or whose picture is missing, and where there is none. Empty lines are passed over.
   explicit Manifest(std::filesystem::path path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -62,7 +62,7 @@ class Manifest {
 
  private:
   struct Line {
-    std::uint64_t offset;
+    std::uint64_t offset, hash;
     std::uint32_t number;
   };
 

@@ -61,10 +61,12 @@ Tensor<float, 2> orthogonalized(TensorView<const float, 2> g) {
 }
 
 /// One step on a matrix value [R, C] (filters count as [out, the rest]): Nesterov momentum, orthogonalised, a rate that grows with
-/// sqrt(R / C) for tall ones. `gradient` is multiplied by `gradient_scale` first.
+/// sqrt(R / C) for tall ones. `gradient` is multiplied by `gradient_scale` first. Where all of it is zero, value and momentum stay as they
+/// are: what is left of the momentum, however little, would be orthogonalised to a step at the full rate.
 template <class Dot = simd::BFloat16Dot>
 void muon(Shape<2> shape, float* value, const float* gradient, float* momentum, const MuonSettings& settings, double learning_rate,
           double gradient_scale) {
+  if (std::all_of(gradient, gradient + shape.size(), [](float g) { return g == 0; })) return;
   const auto keep = static_cast<float>(settings.momentum), scale = static_cast<float>(gradient_scale);
   Tensor<float, 2> ahead(shape);
   for (Index i = 0; i < ahead.size(); ++i) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +25,9 @@ using Preparing = std::function<bool(const std::string&, double)>;
 
 /// Given the tape that goes back last in a step, before anything is recorded on it.
 using TapeWatch = std::function<void(Tape&)>;
+
+/// Files that decide a run's numbers, by what they are; a checkpoint does not go on with others.
+using FileHashes = std::map<std::string, std::uint64_t>;
 
 /// The losses of a step: their weighted sum, and each by the place of its name in Objective::loss_names; none where nothing was counted.
 struct StepLosses {
@@ -56,7 +61,8 @@ concept Objective = std::derived_from<typename O::Config, RunConfig> && requires
   objective.module();                                                          // all parameters, by visit
   { O::stays_frozen(std::string()) } -> std::same_as<bool>;                    // parameters that no loss is a function of
   { constant.model_config().to_json() } -> std::same_as<Json>;                 // what of the model decides the numbers
-  objective.check_samples(preparing);                                          // throws Error for the first sample that cannot be learned
+  { constant.file_hashes() } -> std::same_as<FileHashes>;                      // and what decides them beside weights and manifest
+  { objective.check_samples(preparing) } -> std::same_as<bool>;                // throws Error for the first that cannot be learned; false: stopped
   { objective.prepare(stage, tensors, preparing) } -> std::same_as<bool>;      // what a stage needs; false: stopped
   { objective.learn(samples, samples, watch) } -> std::same_as<StepLosses>;    // adds the gradients of this rank's part of samples [first, second) of each task
   objective.flush();                                                           // brings to the disk what was computed beside

@@ -47,8 +47,9 @@ class Optimizer {
   std::vector<TensorState>& states() { return states_; }
   const std::vector<TensorState>& states() const { return states_; }
 
-  /// One step of every tensor that trains; `factor` is the schedule's, `learning_rate` AdamW's. Returns the norm of the gradients
-  /// before clipping. Throws Error, with nothing changed, when a gradient holds NaN or infinity; and when a weight does afterwards.
+  /// One step of every tensor that trains, and of the averages of all that ever did; `factor` is the schedule's, `learning_rate` AdamW's.
+  /// Returns the norm of the gradients before clipping. Throws Error, with nothing changed, when a gradient holds NaN or infinity; and
+  /// when a weight does afterwards.
   double step(std::span<const TrainedTensor> tensors, double learning_rate, double factor) {
     require(tensors.size() == states_.size(), "optimizer: ", tensors.size(), " tensors, made for ", states_.size());
     const double norm = gradient_norm(tensors);
@@ -96,12 +97,13 @@ class Optimizer {
     });
   }
 
+  /// Of what is frozen now too, if it ever trained: its average would else stay behind the weights that the others learn with.
   void average(std::span<const TrainedTensor> tensors) {
-    const auto pieces = detail::pieces_of(tensors, [&](std::size_t i) { return tensors[i].trains; });
+    const auto pieces = detail::pieces_of(tensors, [&](std::size_t i) { return states_[i].steps > 0; });
     parallel_for(std::ssize(pieces), [&](Index p) {
       const auto& [i, begin, end] = pieces[static_cast<std::size_t>(p)];
       update_average(end - begin, states_[i].average.data() + begin, tensors[i].value.data() + begin,
-                     static_cast<float>(settings_.ema_decay));
+                     static_cast<float>(1 - settings_.ema_decay));
     });
   }
 

@@ -66,7 +66,7 @@ class PaintedPictures {
 
   /// A picture's middle square in [-1, 1]: [1, S, S, 3].
   Tensor<float, 4> square(const std::filesystem::path& path) const {
-    return autoencoder_pixels(resize_and_crop(read_picture(path).view(), side_).view());
+    return autoencoder_pixels(resize_and_crop(read_picture(path).view(), side_, path.string()).view());
   }
 
  private:

@@ -12,7 +12,9 @@
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/janusflow.hpp"
 #include "janusflow/nn/layout.hpp"
+#include "janusflow/train/content_hash.hpp"
 #include "janusflow/train/optimizer.hpp"
+#include "janusflow/train/run_lock.hpp"
 
 namespace janusflow {
 
@@ -22,8 +24,8 @@ void make_directories(const std::filesystem::path& path);
 
 }  // namespace detail
 
-/// What write_safetensors needs to write tensors as they are published: the moving average of those that train or trained, f32 or
-/// rounded to bf16. key_of(name) is the key, or empty for a tensor that is not written.
+/// What write_safetensors needs to write tensors as they are published: the moving average of those that train or trained (it has
+/// gone on in stages that freeze them), f32 or rounded to bf16. key_of(name) is the key, or empty for a tensor that is not written.
 template <class KeyOf>
 std::vector<SafetensorsEntry> published_entries(std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype, KeyOf&& key_of) {
   std::vector<SafetensorsEntry> entries;
@@ -41,6 +43,9 @@ std::vector<SafetensorsEntry> published_entries(std::span<const TrainedTensor> t
 
 /// Copies what of a model's directory says how texts and pictures are prepared for it.
 void copy_processor(const std::filesystem::path& model, const std::filesystem::path& directory);
+
+/// Of the files of a model's directory that decide how a text becomes ids.
+std::uint64_t tokenizer_hash(const std::filesystem::path& model);
 
 /// Writes to `directory` what the programs read: the settings of `model` as they are there, model.safetensors of the tensors that
 /// are JanusFlow's (the alignment head is not), f32 or bf16, and the autoencoder in vae/. Every file is replaced whole. Throws Error

@@ -50,7 +50,10 @@ class SiglipObjective {
   ContrastiveModel<P>& module() { return model_; }
   static bool stays_frozen(const std::string&) { return false; }
   const auto& model_config() const { return sizes_.vision_und_enc; }
-  void check_samples(const Preparing&) {}  // the manifest has looked for the pictures
+  FileHashes file_hashes() const {
+    return {{"image_processor", content_hash(config_text(image_processor_))}, {"tokenizer", tokenizer_hash(config_.model)}};
+  }
+  bool check_samples(const Preparing&) { return true; }  // the manifest has looked for the pictures
   bool prepare(const Stage&, const std::vector<TrainedTensor>&, const Preparing&) { return true; }
   void flush() {}
 

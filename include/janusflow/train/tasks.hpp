@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <string_view>
 
 #include "janusflow/core/shape.hpp"
@@ -31,16 +32,15 @@ using TaskCounts = PerTask<Index>;
 struct TaskMix : PerTask<double> {
   double sum() const { return values[0] + values[1] + values[2]; }
 
-  /// How many of the first `samples` samples belong to each task: never one off the proportions, and never falling with `samples`.
+  /// How many of the first `samples` samples belong to each task: never two off the proportions, and never falling with `samples`. Each
+  /// task takes its share of what those before it have left: both that share and the rest then grow by one at most, and never fall.
   TaskCounts first(Index samples) const {
     TaskCounts counts;
-    double share = 0;
-    Index before = 0;
-    for (std::size_t task = 0; task < num_tasks; ++task) {
-      share += values[task] / sum();
-      const Index up_to = task + 1 == num_tasks ? samples : static_cast<Index>(std::floor(static_cast<double>(samples) * share + 1e-6));
-      counts.values[task] = up_to - before;
-      before = up_to;
+    Index left = samples;
+    for (std::size_t task = 0; task < num_tasks && left > 0; ++task) {
+      const double share = values[task] / std::accumulate(values.begin() + static_cast<std::ptrdiff_t>(task), values.end(), 0.0);
+      counts.values[task] = static_cast<Index>(std::floor(static_cast<double>(left) * share + 1e-6));
+      left -= counts.values[task];
     }
     return counts;
   }

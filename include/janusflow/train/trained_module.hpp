@@ -1,6 +1,7 @@
 // Modules in training: their first weights, and their parameters as the list of tensors that the optimiser takes.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -67,30 +68,32 @@ void require_no_unknown(const Checkpoint& checkpoint, M& laid_out) {
           ", which the config has no place for");
 }
 
-/// Every parameter under its key, with its gradient as far as it trains. The spans hold until gradients are cleared.
+/// Every parameter under its key, and whether it trains; gradients, which cost as much memory, have their places by refresh_gradients.
 template <class M>
 std::vector<TrainedTensor> trained_tensors(M& module) {
   std::vector<TrainedTensor> list;
   for_each_parameter(module, [&](const std::string& key, auto& parameter) {
     const auto& extents = parameter.shape().extents;
-    list.push_back({key, {extents.begin(), extents.end()}, parameter.numbers(), parameter.gradient_numbers(), parameter.trains()});
+    list.push_back({key, {extents.begin(), extents.end()}, parameter.numbers(), {}, parameter.trains()});
   });
   return list;
 }
 
-/// Freezes and unfreezes as a stage says, but for those that stay frozen, and returns the tensors with their learning rates.
+/// Freezes and unfreezes as a stage says, but for those that stay frozen, and returns the tensors, as trained_tensors does, with their
+/// learning rates. Throws Error as apply_stage does, and where the stage names nothing but what stays frozen.
 template <class M, class StaysFrozen>
 std::vector<TrainedTensor> enter_stage(M& module, const Stage& stage, StaysFrozen&& stays_frozen) {
   auto list = trained_tensors(module);
   apply_stage(stage, list);
+  for (TrainedTensor& tensor : list) tensor.trains = tensor.trains && !stays_frozen(tensor.name);
+  require(std::any_of(list.begin(), list.end(), [](const TrainedTensor& tensor) { return tensor.trains; }), stage.where,
+          ".trains leaves no parameter to train: what it names stays frozen");
   std::size_t i = 0;
-  for_each_parameter(module, [&](const std::string& key, auto& parameter) { parameter.set_trains(list[i++].trains && !stays_frozen(key)); });
-  auto entered = trained_tensors(module);
-  for (i = 0; i < list.size(); ++i) entered[i].rate_factor = list[i].rate_factor;
-  return entered;
+  for_each_parameter(module, [&](const std::string&, auto& parameter) { parameter.set_trains(list[i++].trains); });
+  return list;
 }
 
-/// Brings the gradients' places in `list`, as enter_stage returned it, up to date.
+/// Brings the gradients' places in `list` up to date; they hold until gradients are cleared.
 template <class M>
 void refresh_gradients(M& module, std::vector<TrainedTensor>& list) {
   std::size_t i = 0;

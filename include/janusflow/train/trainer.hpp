@@ -65,13 +65,13 @@ class Trainer {
       for (std::size_t task = 0; task < num_tasks; ++task)
         require(!stage.asks_for(static_cast<Task>(task)) || manifest_.count(static_cast<Task>(task)) > 0, stage.where, " asks for ",
                 task_names[task], " samples, and ", manifest_.path().string(), " has none");
-      enter_stage(objective_.module(), stage, O::stays_frozen);  // its patterns
+      tensors_ = enter_stage(objective_.module(), stage, O::stays_frozen);  // its patterns
     }
-    tensors_ = trained_tensors(objective_.module());
     optimizer_.emplace(tensors_, config_.optimizer, muon_tensors());
     auto settings = config_.to_json();
     settings["model"] = objective_.model_config().to_json();
     settings["manifest"] = hex(manifest_.fingerprint());
+    for (const auto& [name, hash] : objective_.file_hashes()) settings["hashes"][name] = hex(hash);
     settings_hash_ = content_hash(settings.dump());
     settings_ = std::make_shared<const Json>(std::move(settings));
   }
@@ -87,12 +87,12 @@ class Trainer {
   /// The newest checkpoint in the output directory, if there is one.
   std::optional<std::filesystem::path> latest_checkpoint() const { return checkpoints_.latest(); }
 
-  /// Goes on from the newest checkpoint; false where there is none. Throws Error when it belongs to another run.
+  /// Goes on from the newest checkpoint; false where there is none. Throws Error as load_training_state does, among others when it
+  /// belongs to a run with another autoencoder, image processor or tokenizer.
   bool resume() {
     const auto path = checkpoints_.latest();
     if (!path) return false;
     progress_ = load_training_state(*path, tensors_, *optimizer_, *settings_);
-    require(progress_.stage <= std::ssize(config_.stages), path->string(), " stands in stage ", progress_.stage, ", which the config has not");
     return true;
   }
 
@@ -102,11 +102,13 @@ class Trainer {
   bool run(const std::string& only_stage = {}) {
     const Index last = last_stage(only_stage);
     std::optional<RunLock> lock;
+    bool goes_on = true;
     together(communicator_, [&] {
       if (!writes()) return;
       lock.emplace(config_.output);
       checkpoints_.remove_leftovers();
-      check_samples();
+      goes_on = check_samples();
+      if (!goes_on) return;
       log_.emplace(config_.output / "log.csv", names_, progress_.total_steps);
       if constexpr (validates)
         if (!config_.validation.manifest.empty())
@@ -114,16 +116,17 @@ class Trainer {
                                   std::vector<std::string>(O::validation_names.begin(), O::validation_names.end()), progress_.total_steps);
     });
     require_alike("");
+    if (on_any_rank(communicator_, !goes_on)) return save(), false;
     for (; progress_.stage <= last; ++progress_.stage, progress_.step = 0)
       if (!run_stage(config_.stages[static_cast<std::size_t>(progress_.stage)])) return false;
     save();
     return true;
   }
 
-  /// Looks at every sample, as run() does first of all: better than to fail in the middle of the night. Throws Error for the first
-  /// that cannot be learned from.
-  void check_samples() {
-    objective_.check_samples([this](const std::string& what, double done) { return preparing(what, done); });
+  /// Looks at every sample, as run() does first of all: better than to fail in the middle of the night. Returns false where the observer
+  /// has stopped it. Throws Error for the first that cannot be learned from, or painted.
+  bool check_samples() {
+    return objective_.check_samples([this](const std::string& what, double done) { return preparing(what, done); });
   }
 
   /// Writes the moving average of the weights as a directory that the programs read; on rank 0, which nobody waits for.
@@ -212,11 +215,12 @@ class Trainer {
       if (writes()) write_log(report);
       const bool goes_on = !on_any_rank(communicator_, observer_.step && !observer_.step(report));
       const auto every = [this](Index steps) { return steps > 0 && progress_.total_steps % steps == 0; };
+      // First of all: what comes behind takes long, and may fail.
+      if (!goes_on || every(config_.checkpoint_every) || progress_.step == stage.schedule.steps) save();
+      else if (every(steps_between_checks)) require_alike(after_step());
       if constexpr (validates)
         if (every(config_.validation.every) || report.total_steps == report.all_steps) validate(report);
       if (writes() && every(config_.samples_every) && observer_.samples) observer_.samples(report);
-      if (!goes_on || every(config_.checkpoint_every) || progress_.step == stage.schedule.steps) save();
-      else if (every(steps_between_checks)) require_alike(after_step());
       if (!goes_on) return false;
     }
     return true;
@@ -252,7 +256,7 @@ class Trainer {
     std::vector<double> measures;
     {
       const AveragesInPlace averages(tensors_, *optimizer_);
-      measures = objective_.validate([this](const std::string& what, double done) { return preparing(what, done); });
+      measures = objective_.validate(tensors_, *optimizer_, [this](const std::string& what, double done) { return preparing(what, done); });
     }
     if (measures.empty() || !validation_log_) return;
     LogRow row{report.total_steps, report.stage.name, report.learning_rate};

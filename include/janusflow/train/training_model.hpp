@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "janusflow/train/losses.hpp"
+#include "janusflow/train/optimizer.hpp"
 #include "janusflow/train/trained_module.hpp"
 
 namespace janusflow {
@@ -30,6 +31,13 @@ struct TrainingModel {
 inline bool tower_trains(const std::vector<TrainedTensor>& tensors) {
   for (const TrainedTensor& tensor : tensors)
     if (tensor.trains && tensor.name.starts_with("vision_und_enc_model.vision_tower.")) return true;
+  return false;
+}
+
+/// Whether it ever did: the average of its weights is then not its weights.
+inline bool tower_has_trained(const std::vector<TrainedTensor>& tensors, const Optimizer& optimizer) {
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    if (optimizer.states()[i].steps > 0 && tensors[i].name.starts_with("vision_und_enc_model.vision_tower.")) return true;
   return false;
 }
 

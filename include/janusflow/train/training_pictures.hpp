@@ -27,9 +27,9 @@ enum class Framing {
 template <class P = Taped<float>>
 class TrainingPictures {
  public:
-  /// `vae` is a directory in diffusers' layout; other processes may be writers of the same cache. Throws Error where it does not fit the model.
+  /// `vae` is a directory in diffusers' layout; other processes may write into the same cache. Throws Error where it does not fit the model.
   TrainingPictures(const JanusFlowConfig& config, const ImageProcessorConfig& processor, const std::filesystem::path& vae,
-                   std::filesystem::path cache, FeatureCache::Writer writer = {0, 1})
+                   std::filesystem::path cache, int writer = 0)
       : config_(config),
         processor_(processor),
         vae_config_(read_config<AutoencoderKLConfig>(vae / "config.json")),
@@ -43,6 +43,9 @@ class TrainingPictures {
     const Index side = image_size() / vae_config_.downscale();
     return Shape{side, side, vae_config_.latent_channels};
   }
+  /// Of the autoencoder's config and weights, and of the image processor: what pictures become depends on them.
+  std::uint64_t vae_hash() const { return vae_hash_; }
+  std::uint64_t processor_hash() const { return content_hash(config_text(processor_)); }
   Index image_size() const { return config_.vision_und_enc.image_size; }
   /// Patches of a picture that is painted.
   Index painted_patches() const {
@@ -53,7 +56,7 @@ class TrainingPictures {
   /// The posterior's mean, scaled, of the picture's middle square.
   void latents(const std::filesystem::path& path, float* out) {
     cached(*latents_, path, out, [&](const Picture& picture) {
-      const auto square = resize_and_crop(picture.view(), image_size());
+      const auto square = resize_and_crop(picture.view(), image_size(), path.string());
       auto mean = encoder_(autoencoder_pixels(square.view())).mean;  // [1, h, w, Z]
       const auto scale = static_cast<float>(vae_config_.scaling_factor), shift = static_cast<float>(vae_config_.shift_factor);
       for (float& x : mean) x = (x - shift) * scale;
@@ -63,7 +66,7 @@ class TrainingPictures {
 
   /// Normalised pixels [S, S, 3] for the tower.
   void pixels(const std::filesystem::path& path, Framing framing, float* out) const {
-    const auto numbers = framed(read_picture(path), framing);
+    const auto numbers = framed(read_picture(path), framing, path.string());
     std::copy(numbers.begin(), numbers.end(), out);
   }
 
@@ -78,7 +81,8 @@ class TrainingPictures {
   /// What the frozen tower makes of a picture: [N, D].
   void features(const UnderstandingEncoder<P>& understanding, const std::filesystem::path& path, Framing framing, float* out) {
     cached(framing == Framing::whole ? *whole_ : *crop_, path, out, [&](const Picture& picture) {
-      return teacher_features(understanding, framed(picture, framing).reshaped(Shape{Index{1}, image_size(), image_size(), Index{3}}));
+      auto numbers = framed(picture, framing, path.string());
+      return teacher_features(understanding, std::move(numbers).reshaped(Shape{Index{1}, image_size(), image_size(), Index{3}}));
     });
   }
 
@@ -109,9 +113,9 @@ class TrainingPictures {
     cache.copy(key, out);
   }
 
-  Tensor<float, 3> framed(const Picture& picture, Framing framing) const {
+  Tensor<float, 3> framed(const Picture& picture, Framing framing, const std::string& name) const {
     return framing == Framing::whole ? preprocess(picture.view(), processor_)
-                                     : preprocess(resize_and_crop(picture.view(), image_size()).view(), processor_);
+                                     : preprocess(resize_and_crop(picture.view(), image_size(), name).view(), processor_);
   }
 
   FeatureCache open_latents(const std::filesystem::path& vae) {
@@ -124,8 +128,8 @@ class TrainingPictures {
             image_size());
     const auto checkpoint = std::make_shared<const Checkpoint>(vae);
     load(encoder_, checkpoint);
-    const std::uint64_t hash = content_hash(config_text(vae_config_) + ' ' + std::to_string(image_size()), weights_hash(*checkpoint));
-    return open_cache("latents", hash, latent_shape().size());
+    vae_hash_ = content_hash(config_text(vae_config_) + ' ' + std::to_string(image_size()), weights_hash(*checkpoint));
+    return open_cache("latents", vae_hash_, latent_shape().size());
   }
 
   FeatureCache open_cache(std::string kind, std::uint64_t encoder, Index size) const {
@@ -137,7 +141,8 @@ class TrainingPictures {
   AutoencoderKLConfig vae_config_;
   AutoencoderEncoder<Float32> encoder_;
   std::filesystem::path cache_;
-  FeatureCache::Writer writer_;
+  int writer_;
+  std::uint64_t vae_hash_ = 0;
   std::optional<FeatureCache> latents_, whole_, crop_;
 };
 

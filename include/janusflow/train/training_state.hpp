@@ -9,6 +9,7 @@
 
 #include "janusflow/io/safetensors.hpp"
 #include "janusflow/train/optimizer.hpp"
+#include "janusflow/train/run_lock.hpp"
 #include "janusflow/train/training_config.hpp"
 
 namespace janusflow {
@@ -26,7 +27,8 @@ void save_training_state(const std::filesystem::path& path, std::span<const Trai
                          const TrainingProgress& progress, const Json& config);
 
 /// Reads a checkpoint into tensors and optimiser, bit for bit what was saved. Throws Error, before anything is changed, when the file
-/// is no checkpoint, is one of a run with another config, or has other tensors.
+/// is no checkpoint, is one of a run with another config, has other tensors, stands where the config's "stages" have no step, or holds
+/// NaN or infinity.
 TrainingProgress load_training_state(const std::filesystem::path& path, std::span<const TrainedTensor> tensors, Optimizer& optimizer,
                                      const Json& config);
 
@@ -36,7 +38,8 @@ class CheckpointDirectory {
   /// Makes the directory where there is none.
   CheckpointDirectory(std::filesystem::path path, Index keep);
 
-  /// Removes what a run that was killed while it wrote has left. No other run may be at work there.
+  /// Removes what a run that was killed while it wrote has left. No other run may be at work there. Throws Error where the directory
+  /// cannot be read, as do the others.
   void remove_leftovers() const;
 
   std::filesystem::path file(Index total_steps) const;

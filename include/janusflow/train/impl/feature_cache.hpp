@@ -22,7 +22,7 @@ JANUSFLOW_INLINE std::uint64_t weights_hash(const Checkpoint& checkpoint, std::s
 }
 
 JANUSFLOW_INLINE FeatureCache::FeatureCache(std::filesystem::path directory, std::string kind, std::uint64_t encoder, Index size,
-                                            std::size_t part_bytes, Writer writer)
+                                            std::size_t part_bytes, int writer)
     : directory_(std::move(directory)),
       stem_(kind + '-' + hex(content_hash(std::to_string(size), encoder)) + '-'),
       size_(size),
@@ -35,14 +35,11 @@ JANUSFLOW_INLINE FeatureCache::FeatureCache(std::filesystem::path directory, std
 }
 
 JANUSFLOW_INLINE void FeatureCache::refresh() {
-  std::vector<std::filesystem::path> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(stem_) && name.ends_with(".safetensors")) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  for (const auto& path : paths)
+  for (const auto& path : paths_in(directory_)) {
+    const std::string name = path.filename().string();
+    if (!name.starts_with(stem_) || !name.ends_with(".safetensors")) continue;
     if (std::none_of(parts_.begin(), parts_.end(), [&](const SafetensorsFile& part) { return part.path() == path; })) open(path);
+  }
 }
 
 JANUSFLOW_INLINE void FeatureCache::add(std::uint64_t picture, std::span<const float> row) {
@@ -58,14 +55,10 @@ JANUSFLOW_INLINE void FeatureCache::add(std::uint64_t picture, std::span<const f
 JANUSFLOW_INLINE void FeatureCache::flush() {
   if (pending_keys_.empty()) return;
   const auto count = static_cast<Index>(pending_keys_.size());
-  std::filesystem::path path;
-  std::size_t first = parts_.size();
-  while (first % writer_.of != writer_.number) ++first;
-  for (std::size_t number = first; path.empty() || std::filesystem::exists(path); number += writer_.of) {
-    std::string digits = std::to_string(number);
-    digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
-    path = directory_ / (stem_ + digits + ".safetensors");
-  }
+  std::string digits = std::to_string(writer_);
+  digits.insert(0, 6 - std::min<std::size_t>(6, digits.size()), '0');
+  const auto content = content_hash(std::as_bytes(std::span(pending_checks_)), content_hash(std::as_bytes(std::span(pending_keys_))));
+  const auto path = directory_ / (stem_ + hex(content) + '-' + digits + ".safetensors");
   using Words = TensorView<const std::uint64_t, 1>;
   const SafetensorsEntry entries[] = {
       safetensors_entry("pictures", Words(pending_keys_.data(), Shape{count})),

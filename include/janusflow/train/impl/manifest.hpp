@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <system_error>
 #include <utility>
 
@@ -40,9 +41,12 @@ class SampleReader {
     } else if (sample_.task == Task::understanding) {
       json_.require_known({"task", "weight", "picture", "pictures", "question", "answer", "turns", "questions", "caption",
                           "content"});
+      require_one_of({"content", "picture", "pictures"});
+      for (const char* key : {"question", "answer"}) require_one_of({"content", "caption", "turns", "questions", key});
       read_understanding();
     } else {
       json_.require_known({"task", "weight", "text", "question", "answer", "turns"});
+      for (const char* key : {"question", "answer"}) require_one_of({"text", "turns", key});
       if (json_.has("text")) sample_.document.push_back({read_text(json_, "text")});
       else read_turns();
     }
@@ -50,6 +54,16 @@ class SampleReader {
   }
 
  private:
+  /// Throws where two of these keys are there: each is a sample of its own form, and one would be dropped.
+  void require_one_of(std::initializer_list<std::string_view> keys) const {
+    std::string_view first;
+    for (const std::string_view key : keys) {
+      if (!json_.has(key)) continue;
+      require(first.empty(), json_.name(first), " and ", key, " must not both be there");
+      first = key;
+    }
+  }
+
   void read_understanding() {
     if (json_.has("content")) return read_content();
     if (json_.has("pictures")) {
@@ -123,7 +137,7 @@ JANUSFLOW_INLINE Manifest::Manifest(std::filesystem::path path) : path_(std::mov
     fingerprint_ = content_hash(line, fingerprint_);
     if (line.find_first_not_of(" \t\r") != std::string::npos) {
       const Sample sample = parse(line, number);
-      lines_[sample.task].push_back({offset, number});
+      lines_[sample.task].push_back({offset, content_hash(line), number});
       weights_[sample.task].push_back(sample.weight);
     }
     offset += line.size() + 1;
@@ -139,9 +153,8 @@ JANUSFLOW_INLINE Sample Manifest::read(Task task, Index index) const {
   stream_.seekg(static_cast<std::streamoff>(line.offset));
   std::string text;
   require(static_cast<bool>(std::getline(stream_, text)), "cannot read ", where(line.number), ": the file has become shorter");
-  Sample sample = parse(text, line.number);
-  require(sample.task == task, where(line.number), " has changed since the manifest was opened");
-  return sample;
+  require(content_hash(text) == line.hash, where(line.number), " has changed since the manifest was opened");
+  return parse(text, line.number);
 }
 
 JANUSFLOW_INLINE Sample Manifest::parse(std::string_view line, std::uint32_t number) const {

@@ -1,9 +1,11 @@
 // The writing of a trained model's directory. Included by train/publish.hpp.
 #pragma once
 
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "janusflow/core/inline.hpp"
 #include "janusflow/io/impl/config.hpp"
@@ -19,8 +21,8 @@ namespace detail {
 JANUSFLOW_INLINE void copy_file(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::error_code error;
   if (std::filesystem::equivalent(from, to, error)) return;
-  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
-  require(!error, "cannot copy ", from.string(), " to ", to.string(), ": ", error.message());
+  const MappedFile source(from);
+  write_atomically(to, [&](AtomicFile& file) { file.write(source.bytes()); });
 }
 
 JANUSFLOW_INLINE void make_directories(const std::filesystem::path& path) {
@@ -29,11 +31,30 @@ JANUSFLOW_INLINE void make_directories(const std::filesystem::path& path) {
   require(!error, "cannot make the directory ", path.string(), ": ", error.message());
 }
 
+/// Those of the files of a model's directory that there are.
+JANUSFLOW_INLINE std::vector<std::filesystem::path> present(const std::filesystem::path& model, std::initializer_list<const char*> names) {
+  std::vector<std::filesystem::path> paths;
+  for (const char* name : names) {
+    std::error_code error;
+    if (std::filesystem::exists(model / name, error)) paths.push_back(model / name);
+    require(!error, "cannot read ", (model / name).string(), ": ", error.message());
+  }
+  return paths;
+}
+
 }  // namespace detail
 
 JANUSFLOW_INLINE void copy_processor(const std::filesystem::path& model, const std::filesystem::path& directory) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json", "preprocessor_config.json"})
-    if (std::filesystem::exists(model / name)) detail::copy_file(model / name, directory / name);
+  for (const auto& path : detail::present(model, {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json",
+                                                  "preprocessor_config.json"}))
+    detail::copy_file(path, directory / path.filename());
+}
+
+JANUSFLOW_INLINE std::uint64_t tokenizer_hash(const std::filesystem::path& model) {
+  std::uint64_t hash = 0;
+  for (const auto& path : detail::present(model, {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json"}))
+    hash = content_hash(MappedFile(path).bytes(), content_hash(path.filename().string(), hash));
+  return hash;
 }
 
 JANUSFLOW_INLINE void publish_model(
@@ -51,8 +72,9 @@ JANUSFLOW_INLINE void publish_model(
   config["torch_dtype"] = dtype == Dtype::bf16 ? "bfloat16" : "float32";
   write_json_file(directory / "config.json", config);
   copy_processor(model, directory);
-  for (const auto& entry : std::filesystem::directory_iterator(vae))
-    if (entry.is_regular_file()) detail::copy_file(entry.path(), directory / "vae" / entry.path().filename());
+  std::error_code none;
+  for (const auto& path : paths_in(vae))
+    if (std::filesystem::is_regular_file(path, none)) detail::copy_file(path, directory / "vae" / path.filename());
 }
 
 }  // namespace janusflow

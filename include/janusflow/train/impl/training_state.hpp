@@ -27,6 +27,21 @@ JANUSFLOW_INLINE void read_numbers(const SafetensorsFile& file, const std::strin
   raw.copy_to(out);
 }
 
+/// Where a checkpoint of a run with this config stands. Throws Error where the config has no such place.
+JANUSFLOW_INLINE TrainingProgress read_progress(const JsonObject& json, const Json& config) {
+  const Json& stages = config.at("stages");
+  TrainingProgress progress;
+  progress.stage = json.integer("stage", 0, std::ssize(stages));
+  Index before = 0;
+  for (Index i = 0; i < progress.stage; ++i) before += stages[static_cast<std::size_t>(i)].at("steps").get<Index>();
+  const bool done = progress.stage == std::ssize(stages);
+  progress.step = json.integer("step", 0, done ? 0 : stages[static_cast<std::size_t>(progress.stage)].at("steps").get<Index>());
+  progress.total_steps = json.integer("total_steps", 0, Index{1} << 62);
+  require(progress.total_steps == before + progress.step, json.name("total_steps"), " is ", progress.total_steps, ", but step ", progress.step,
+          " of stage ", progress.stage, " is step ", before + progress.step, " of the run");
+  return progress;
+}
+
 }  // namespace detail
 
 JANUSFLOW_INLINE void save_training_state(
@@ -58,30 +73,35 @@ JANUSFLOW_INLINE TrainingProgress load_training_state(
   const Json about = parse_json(text->second, path.string());
   const JsonObject json(about, path.string());
   json.integer("version", 1, 1);
-  const auto difference = first_difference(config, json.object("config").json());
+  const Json& then = json.object("config").json();
+  require(!config.contains("hashes") || then.contains("hashes"), path.string(), " was written by an earlier version, which kept no hashes of ",
+          "autoencoder, image processor and tokenizer, so that it cannot be told whether they are the same; go on with that version, or begin ",
+          "anew in another output directory");
+  const auto difference = first_difference(config, then);
   require(difference.empty(), path.string(), " belongs to a run with another config: ", difference,
           "; go on with that config, or begin anew in another output directory");
+  const TrainingProgress progress = detail::read_progress(json, config);
   const JsonObject steps = json.object("tensor_steps");
   std::size_t expected = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const bool trained = steps.has(tensors[i].name), muon = optimizer.states()[i].muon;
+    if (trained) steps.integer(tensors[i].name, 1, progress.total_steps);
     expected += trained ? (muon ? 3 : 4) : 1;
     for (const char* kind : {"weight", "average", "first", "second"}) {
       if (kind != std::string_view("weight") && (!trained || (muon && kind == std::string_view("second")))) continue;
       const RawTensor& raw = file.at(std::string(kind) + '/' + tensors[i].name);
       raw.require_shape(tensors[i].shape);
       require(raw.dtype == Dtype::f32, raw.name(), " must be F32");
+      require(all_finite(raw), raw.name(), " holds NaN or infinity");
     }
   }
   require(expected == file.tensors().size(), path.string(), " holds ", file.tensors().size(), " tensors, the model needs ", expected);
-  const TrainingProgress progress{json.integer("stage", 0, 1'000'000), json.integer("step", 0, Index{1} << 62),
-                                  json.integer("total_steps", 0, Index{1} << 62)};
 
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const TrainedTensor& tensor = tensors[i];
     TensorState& state = optimizer.states()[i];
     detail::read_numbers(file, "weight", tensor, tensor.value.data());
-    state.steps = steps.integer(tensor.name, 0, Index{1} << 62, 0);
+    state.steps = steps.integer(tensor.name, 0, progress.total_steps, 0);
     state.average.assign(state.steps > 0 ? tensor.value.size() : 0, 0.0f);
     state.first = state.average;
     state.second.assign(state.steps > 0 && !state.muon ? tensor.value.size() : 0, 0.0f);
@@ -101,8 +121,8 @@ JANUSFLOW_INLINE CheckpointDirectory::CheckpointDirectory(std::filesystem::path 
 
 JANUSFLOW_INLINE void CheckpointDirectory::remove_leftovers() const {
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(path_))
-    if (entry.path().filename().string().find(".safetensors.tmp-") != std::string::npos) std::filesystem::remove(entry.path(), ignored);
+  for (const auto& path : paths_in(path_))
+    if (path.filename().string().find(".safetensors.tmp-") != std::string::npos) std::filesystem::remove(path, ignored);
 }
 
 JANUSFLOW_INLINE std::filesystem::path CheckpointDirectory::file(Index total_steps) const {
@@ -126,9 +146,9 @@ JANUSFLOW_INLINE void CheckpointDirectory::save(std::span<const TrainedTensor> t
 
 JANUSFLOW_INLINE std::vector<std::filesystem::path> CheckpointDirectory::files() const {
   std::vector<std::filesystem::path> all;
-  for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.ends_with(".safetensors")) all.push_back(entry.path());
+  for (const auto& path : paths_in(path_)) {
+    const std::string name = path.filename().string();
+    if (name.starts_with("step-") && name.ends_with(".safetensors")) all.push_back(path);
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {  // digits are nine, or more where there are more steps
     const auto x = a.filename().string(), y = b.filename().string();
