@@ -72,14 +72,18 @@ struct ByteDot : Machine {
   }
 
   /// 8 bits, symmetric: the scale of n values, float or bfloat16, is max |x| / 127, at least 2^-126, whose inverse is finite, and 1 where
-  /// all are zero. NaN where a value is: as integers, NaN's bits are above infinity's, and these above all numbers'.
+  /// all are zero. NaN where a value is.
   template <class T>
   static float scale_of(const T* values, Index n) {
-    IntegerBatch top(0);
-    for (Index i = 0; i < n; i += width) top = xsimd::max(top, reinterpret<IntegerBatch>(xsimd::abs(load(values + i, std::min(width, n - i)))));
-    alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
-    top.store_aligned(lanes.data());
-    const auto largest = std::bit_cast<float>(*std::max_element(lanes.begin(), lanes.end()));
+    Batch top(0.0f);
+    auto odd = top != top;
+    for (Index i = 0; i < n; i += width) {
+      const Batch size = xsimd::abs(load(values + i, std::min(width, n - i)));
+      top = max(top, size);
+      odd = odd || size != size;  // NaN, which the maximum passes over
+    }
+    if (xsimd::any(odd)) return std::numeric_limits<float>::quiet_NaN();
+    const float largest = max_of_lanes(top);
     return largest == 0 ? 1.0f : std::max(largest / 127.0f, std::numeric_limits<float>::min());
   }
   static std::int32_t quantise(float value, float inverse_scale) {
