@@ -76,11 +76,11 @@ struct ByteDot : Machine {
   template <class T>
   static float scale_of(const T* values, Index n) {
     Batch top(0.0f);
-    auto odd = top != top;
+    auto odd = xsimd::isnan(top);
     for (Index i = 0; i < n; i += width) {
       const Batch size = xsimd::abs(load(values + i, std::min(width, n - i)));
       top = max(top, size);
-      odd = odd || size != size;  // NaN, which the maximum passes over
+      odd = odd || xsimd::isnan(size);  // which the maximum passes over
     }
     if (xsimd::any(odd)) return std::numeric_limits<float>::quiet_NaN();
     const float largest = max_of_lanes(top);
