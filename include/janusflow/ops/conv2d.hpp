@@ -118,6 +118,7 @@ class WordPicture {
 
   template <class Fill>
   void fill(Lines lines, Fill&& read) {
+    if (lines.begin == lines.end) return;  // all that is read lies in the padding
     storage_ = Buffer(static_cast<std::size_t>((lines.end - lines.begin) * pixels_ * words_) * sizeof(Word));
     Word* const storage = static_cast<Word*>(storage_.data());
     constexpr Index pixels = 64;  // of a piece
