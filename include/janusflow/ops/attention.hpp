@@ -340,7 +340,8 @@ void require_attention(const char* op, const Shape<R>& q, const Shape<R>& k, con
 /// Error against exact arithmetic on the rounded numbers, to first order: at most (2 ds + eps32 (range + 4 + blocks (range + 6) +
 /// 2 seen + 2 blocks + 2)) sum p |v|, with ds = (head_dim + 14) eps32 max sum |q k| / sqrt(head_dim) a score's error, range the
 /// spread of the scores, seen the keys in `blocks` blocks, p the exact weights; bfloat16 adds 2^-8 sum p |v| for its rounding of
-/// the weights. Keys and values must be finite, those that a mask hides too: their weight is 0, and 0 times NaN is NaN. Throws Error where shapes, pasts or first keys do not fit together.
+/// the weights. Keys and values must be finite, those that a mask hides too: their weight is 0, and 0 times NaN is NaN. Throws Error
+/// where shapes, pasts or first keys do not fit together.
 template <class Dot, TensorLike Q, TensorLike K, TensorLike V>
 Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Index kv_heads, AttentionMask mask = {},
                            std::span<const Past> past = {}) {

@@ -170,8 +170,8 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
   });
 }
 
-/// y's shape; throws unless x has the weight's channels, one at least, the kernel is a square that fits the padded picture, and padding and stride are
-/// such as there are.
+/// y's shape; throws unless x has the weight's channels, one at least, the kernel is a square that fits the padded picture, no padding is
+/// negative and the stride is positive.
 inline Shape<4> conv2d_shape(const char* op, const Shape<4>& x, const Shape<4>& weight, const ConvGeometry& geometry) {
   constexpr Index most = Index{1} << 32;
   for (const Index padding : {geometry.top, geometry.left, geometry.bottom, geometry.right})

@@ -135,13 +135,17 @@ class GroupAffine {
   Tensor<float, 3> of_;  // [B, mean and scale, C]
 };
 
+/// Throws Error unless the channels of x are so many equal groups.
+inline void require_equal_groups(const char* op, const Shape<4>& x, Index groups) {
+  require(groups >= 1 && groups <= std::max<Index>(1, x[3]) && x[3] % groups == 0, op, ": the channels of x ", x,
+          " are not a multiple of ", groups, " groups");
+}
 /// Throws Error where a group norm of `groups` groups does not fit x.
 template <class T>
 void require_groups(const char* op, const Shape<4>& x, TensorView<const T, 1> weight, TensorView<const T, 1> bias, Index groups) {
   require_vector(op, x, "weight", weight.shape);
   require_vector(op, x, "bias", bias.shape);
-  require(groups >= 1 && groups <= std::max<Index>(1, x[3]) && x[3] % groups == 0, op, ": the channels of x ", x,
-          " are not a multiple of ", groups, " groups");
+  require_equal_groups(op, x, groups);
 }
 /// How many groups moments [B, groups] of pictures like x are of; 0 where they are not as many as that.
 inline Index groups_of(const std::vector<Moments>& moments, const Shape<4>& x) {
@@ -266,8 +270,7 @@ auto group_norm_backward(const X& input, VectorLike<X> weight, Index groups, typ
   const Index channels = x.shape[3], pixels = x.shape[1] * x.shape[2], size = channels / std::max<Index>(1, groups);
   detail::require_vector("group_norm_backward", x.shape, "weight", weight.shape);
   detail::require_same("group_norm_backward", x.shape, dy.shape);
-  require(groups >= 1 && groups <= std::max<Index>(1, channels) && channels % groups == 0, "group_norm_backward: the channels of x ",
-          x.shape, " are not a multiple of ", groups, " groups");
+  detail::require_equal_groups("group_norm_backward", x.shape, groups);
   if constexpr (detail::vectorised<T>)
     if (x.size() > 0) {
       const auto nothing = [](Index, const float*, const float*) {};
@@ -323,11 +326,10 @@ template <TensorLike X, class T>
 NormGradients<T, 4> group_norm_silu_backward(const X& input, VectorLike<X> weight, VectorLike<X> bias, Index groups, T eps, Tensor<T, 4> dy) {
   const TensorView<const T, 4> x = input.view();
   detail::require_same("group_norm_silu_backward", x.shape, dy.shape());
-  detail::require_vector("group_norm_silu_backward", x.shape, "weight", weight.shape);
-  detail::require_vector("group_norm_silu_backward", x.shape, "bias", bias.shape);
+  detail::require_groups<T>("group_norm_silu_backward", x.shape, weight, bias, groups);
   const auto slope = [](auto h, auto d) { return d * detail::SiluSlope{}(h); };
   if constexpr (detail::vectorised<T>)
-    if (x.size() > 0 && groups >= 1 && x.shape[3] % groups == 0) {
+    if (x.size() > 0) {
       if (!x.contiguous()) return group_norm_silu_backward(Tensor<T, 4>(x), weight, bias, groups, eps, std::move(dy));
       const auto through_silu = [&](Index row, const float* mean, const float* scale) {
         const auto change = [&](simd::Batch d, simd::Batch v, simd::Batch m, simd::Batch s, simd::Batch w, simd::Batch b) {

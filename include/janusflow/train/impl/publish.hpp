@@ -1,7 +1,6 @@
 // The writing of a trained model's directory. Included by train/publish.hpp.
 #pragma once
 
-#include <initializer_list>
 #include <set>
 #include <string>
 #include <system_error>
@@ -31,28 +30,25 @@ JANUSFLOW_INLINE void make_directories(const std::filesystem::path& path) {
   require(!error, "cannot make the directory ", path.string(), ": ", error.message());
 }
 
-/// Those of the files of a model's directory that there are.
-JANUSFLOW_INLINE std::vector<std::filesystem::path> present(const std::filesystem::path& model, std::initializer_list<const char*> names) {
+/// The files of a model's directory, as far as they are there, that decide how a text becomes ids.
+JANUSFLOW_INLINE std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& model) {
   std::vector<std::filesystem::path> paths;
-  for (const char* name : names) {
-    std::error_code error;
-    if (std::filesystem::exists(model / name, error)) paths.push_back(model / name);
-    require(!error, "cannot read ", (model / name).string(), ": ", error.message());
-  }
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json"})
+    if (name_exists(model / name)) paths.push_back(model / name);
   return paths;
 }
 
 }  // namespace detail
 
 JANUSFLOW_INLINE void copy_processor(const std::filesystem::path& model, const std::filesystem::path& directory) {
-  for (const auto& path : detail::present(model, {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json",
-                                                  "preprocessor_config.json"}))
-    detail::copy_file(path, directory / path.filename());
+  auto paths = detail::tokenizer_files(model);
+  if (const auto pictures = model / "preprocessor_config.json"; name_exists(pictures)) paths.push_back(pictures);
+  for (const auto& path : paths) detail::copy_file(path, directory / path.filename());
 }
 
 JANUSFLOW_INLINE std::uint64_t tokenizer_hash(const std::filesystem::path& model) {
   std::uint64_t hash = 0;
-  for (const auto& path : detail::present(model, {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json"}))
+  for (const auto& path : detail::tokenizer_files(model))
     hash = content_hash(MappedFile(path).bytes(), content_hash(path.filename().string(), hash));
   return hash;
 }
