@@ -11,7 +11,8 @@ template <TensorLike X>
 auto pixel_shuffle(const X& input, Index factor) {
   using T = typename X::value_type;
   const TensorView<const T, 4> x = input.view();
-  require(factor >= 1 && factor <= std::max<Index>(1, x.shape[3] / factor) && x.shape[3] % (factor * factor) == 0, "pixel_shuffle: the channels of x ", x.shape,
+  require(factor >= 1 && factor <= std::max<Index>(1, x.shape[3] / factor) && x.shape[3] % (factor * factor) == 0,
+          "pixel_shuffle: the channels of x ", x.shape,
           " are not a multiple of ", factor, " squared");
   const Index width = x.shape[2], channels = x.shape[3] / (factor * factor);
   Tensor<T, 4> y(Shape{x.shape[0], x.shape[1] * factor, width * factor, channels});

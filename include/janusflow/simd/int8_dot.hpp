@@ -122,8 +122,8 @@ struct ByteDot : Machine {
 };
 
 /// Symmetric 8-bit quantisation: q = round(x / scale), scale = max |x| / 127, of each output's weights once and of each input row
-/// as it comes. The sum of products is exact in int32, as far as `deepest`; an output is that sum times both scales, and NaN where an
-/// input is NaN or infinite. A column of weights is its scale, then four values a word.
+/// as it comes. The sum of products is exact in int32, as far as `deepest`; an output is that sum times both scales, and not
+/// finite where an input of its row is not. A column of weights is its scale, then four values a word.
 struct Int8Dot : ByteDot<ByteWords> {
   static constexpr int depth = 4;
   static constexpr const char* name = "int8";
