@@ -72,7 +72,7 @@ TEST_CASE("odd sizes, extreme shapes, both means, in the order of passes of Pill
     ImageProcessorConfig config = ImageProcessorConfig::from_json(JsonObject(
         {{"image_size", one.get<Index>("image_size")}, {"image_mean", mean}, {"image_std", deviation}}, "case"));
     const auto background = one.get<std::vector<Index>>("background");
-    for (std::size_t c = 0; c < 3; ++c) CHECK(config.background_color[c] == background[c]);
+    for (std::size_t c = 0; c < 3; ++c) CHECK(config.background_color()[c] == background[c]);
     const auto padded = resize_and_pad(picture, config);
     const auto pixels = channels_first(preprocess(picture, config));
     CHECK(checksum(padded) == one.get<std::uint32_t>("padded_crc32"));

@@ -124,6 +124,15 @@ TEST_CASE("golden: generation decoder") {
   CHECK(relative_error(decoder(x, skip, t_emb), golden.picture("gen.v_rows")) < stage_tolerance);
 }
 
+TEST_CASE("the norm in front of the generation decoder has the language model's eps") {
+  auto config = model().config;
+  config.language.rms_norm_eps = 0.25;
+  VelocityHead<Float32> head(config);
+  const Index width = config.language.hidden_size;
+  head.decoder_aligner_norm.weight = Tensor<float, 1>(Shape{width}, 1.0f);
+  CHECK(head.decoder_aligner_norm(Tensor<float, 2>(Shape{Index{1}, width}, 0.5f))(0, 0) == doctest::Approx(0.5 / std::sqrt(0.25 + 0.25)));
+}
+
 TEST_CASE("golden: autoencoder") {
   auto& golden = model().golden;
   const auto checkpoint = std::make_shared<Checkpoint>(folder + "/vae");

@@ -19,10 +19,12 @@ struct ImageProcessorConfig {
   std::array<double, 3> image_std{0.5, 0.5, 0.5};
   double rescale_factor = 1.0 / 255.0;
   bool do_normalize = true;
-  std::array<std::uint8_t, 3> background_color{127, 127, 127};
+
+  /// The colour around a picture that is not square: int(mean * 255) of each channel.
+  std::array<std::uint8_t, 3> background_color() const;
 
   /// Reads a preprocessor_config.json. What it leaves out takes the official class's default (CLIP's mean and
-  /// deviation); the background is int(mean * 255) unless given.
+  /// deviation). Its background_color is not read: the official class makes it from the mean, whatever the file says.
   static ImageProcessorConfig from_json(const JsonObject& json);
 
   /// Reads preprocessor_config.json of a model's directory; where there is none, the members' defaults with the tower's

@@ -30,7 +30,8 @@ inline Tensor<std::uint8_t, 3> resize_and_pad(TensorView<const std::uint8_t, 3> 
   auto resized = resize_bicubic(picture, height, width, order);  // [height, width, 3]
   if (height == width) return resized;
   Tensor<std::uint8_t, 3> square(Shape<3>{{side, side, 3}});
-  for (Index i = 0; i < side * side; ++i) std::copy_n(config.background_color.data(), 3, square.data() + i * 3);
+  const auto background = config.background_color();
+  for (Index i = 0; i < side * side; ++i) std::copy_n(background.data(), 3, square.data() + i * 3);
   const Index top = (side - height) / 2, left = (side - width) / 2;
   for (Index y = 0; y < height; ++y) std::copy_n(&resized(y, 0, 0), width * 3, &square(top + y, left, 0));
   return square;

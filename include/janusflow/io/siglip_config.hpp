@@ -7,7 +7,7 @@
 
 namespace janusflow {
 
-/// The params of the official CLIPVisionTower for a SigLIP model, defaults of siglip_large_patch16_384.
+/// The params of the official CLIPVisionTower for a SigLIP model; the members' defaults are those of siglip_large_patch16_384.
 struct SiglipConfig {
   std::string model_name = "siglip_large_patch16_384";
   Index image_size = 384;
@@ -24,8 +24,10 @@ struct SiglipConfig {
   /// Tokens of one picture.
   Index num_patches() const { return grid() * grid(); }
 
-  /// Reads `params`: the sizes of model_name from the official table, each replaced where a key of its own is given (a
-  /// name outside the table needs them all). Throws Error for another selection than every token of the last layer.
+  /// Reads `params`: the sizes of model_name from a table of the published ones, each replaced where a key of its own is given (a
+  /// name outside the table needs them all). image_size and select_layer must be given, for what the official class takes where they
+  /// are not, 336 and the last layer but one, fits no published model. Throws Error for another layer than the last one;
+  /// select_feature is not read: of a SigLIP model the official class takes every token, whatever it says.
   static SiglipConfig from_json(const JsonObject& json);
 
   /// The same; the sizes stand there one by one also where the name would give them.

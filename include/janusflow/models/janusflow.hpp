@@ -59,7 +59,7 @@ struct VelocityHead {
   explicit VelocityHead(const JanusFlowConfig& c)
       : encoder(c.vision_gen_enc),
         encoder_aligner(c.vision_gen_enc.block_out_channels.back(), c.language.hidden_size),
-        decoder_aligner_norm(c.language.hidden_size, 1e-6f),
+        decoder_aligner_norm(c.language.hidden_size, static_cast<float>(c.language.rms_norm_eps)),
         decoder_aligner(c.language.hidden_size, c.vision_gen_dec.in_channels),
         decoder(c.vision_gen_dec) {}
 

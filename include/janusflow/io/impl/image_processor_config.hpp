@@ -1,6 +1,7 @@
 // ImageProcessorConfig as JSON, read and written. Included by io/image_processor_config.hpp.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include "janusflow/core/inline.hpp"
@@ -27,12 +28,13 @@ JANUSFLOW_INLINE ImageProcessorConfig ImageProcessorConfig::from_json(const Json
   config.image_std = triple("image_std", {0.26862954, 0.26130258, 0.27577711}, 1e-6, 1e6);
   config.rescale_factor = json.number("rescale_factor", 1e-9, 1e9, config.rescale_factor);
   config.do_normalize = json.get("do_normalize", config.do_normalize);
-  std::vector<Index> background;
-  for (const double mean : config.image_mean) background.push_back(static_cast<Index>(mean * 255));
-  background = json.integers("background_color", 0, 255, background);
-  require(background.size() == 3, json.name("background_color"), " must have 3 entries, not ", background.size());
-  for (std::size_t c = 0; c < 3; ++c) config.background_color[c] = static_cast<std::uint8_t>(background[c]);
   return config;
+}
+
+JANUSFLOW_INLINE std::array<std::uint8_t, 3> ImageProcessorConfig::background_color() const {
+  std::array<std::uint8_t, 3> color;
+  std::transform(image_mean.begin(), image_mean.end(), color.begin(), [](double mean) { return static_cast<std::uint8_t>(mean * 255); });
+  return color;
 }
 
 JANUSFLOW_INLINE ImageProcessorConfig ImageProcessorConfig::from_directory(const std::filesystem::path& directory, Index tower_image_size) {
@@ -52,7 +54,7 @@ JANUSFLOW_INLINE Json ImageProcessorConfig::to_json() const {
           {"image_std", image_std},
           {"rescale_factor", rescale_factor},
           {"do_normalize", do_normalize},
-          {"background_color", background_color}};
+          {"background_color", background_color()}};
 }
 
 }  // namespace janusflow

@@ -38,7 +38,7 @@ JANUSFLOW_INLINE LlamaConfig LlamaConfig::from_json(const JsonObject& json) {
   require(activation == "silu", json.name("hidden_act"), " must be \"silu\", not \"", activation, '"');
   // transformers 5 moved rope_theta into rope_parameters, and may write the absence of scaling as an object of type
   // "default".
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {  // of both the latter holds, there too
     if (!json.has(key)) continue;
     const JsonObject rope = json.object(key);
     const auto type = rope.get<std::string>("rope_type", rope.get<std::string>("type", "default"));

@@ -16,8 +16,9 @@ JANUSFLOW_INLINE SiglipConfig SiglipConfig::from_json(const JsonObject& json) {
     Index width, layers, heads, patch_size;
     double mlp_ratio;
   };
-  static constexpr std::array<Known, 5> table{{{"siglip_base_patch16_256", 768, 12, 12, 16, 4.0},
+  static constexpr std::array<Known, 6> table{{{"siglip_base_patch16_256", 768, 12, 12, 16, 4.0},
                                                {"siglip_base_patch16_384", 768, 12, 12, 16, 4.0},
+                                               {"siglip_large_patch16_256", 1024, 24, 16, 16, 4.0},
                                                {"siglip_large_patch16_384", 1024, 24, 16, 16, 4.0},
                                                {"siglip_so400m_patch14_224", 1152, 27, 16, 14, 3.7362},
                                                {"siglip_so400m_patch14_384", 1152, 27, 16, 14, 3.7362}}};
@@ -36,7 +37,7 @@ JANUSFLOW_INLINE SiglipConfig SiglipConfig::from_json(const JsonObject& json) {
   config.heads = json.integer("heads", 1, 10000, config.heads);
   config.patch_size = json.integer("patch_size", 1, 1000, config.patch_size);
   config.mlp_ratio = json.number("mlp_ratio", 0.01, 100.0, config.mlp_ratio);
-  config.image_size = json.integer("image_size", 1, 16384, config.image_size);
+  config.image_size = json.integer("image_size", 1, 16384);
 
   require(config.width % config.heads == 0, json.name("width"), " (", config.width, ") must be a multiple of heads (",
           config.heads, ")");
@@ -44,10 +45,8 @@ JANUSFLOW_INLINE SiglipConfig SiglipConfig::from_json(const JsonObject& json) {
           " leaves the MLP without a hidden layer");
   require(config.patch_size <= config.image_size, json.name("patch_size"), " (", config.patch_size,
           ") is larger than image_size (", config.image_size, ")");
-  const Index layer = json.integer("select_layer", -1000, 1000, -1);
+  const Index layer = json.integer("select_layer", -1000, 1000);
   require(layer == -1, json.name("select_layer"), " must be -1 (the last layer), not ", layer);
-  const auto feature = json.get<std::string>("select_feature", "same");
-  require(feature == "same", json.name("select_feature"), " must be \"same\" (every token), not \"", feature, '"');
   for (const char* key : {"pixel_mean", "pixel_std"})
     require(!json.has(key), json.name(key), " is not supported: the picture is normalised by the image processor");
   return config;
