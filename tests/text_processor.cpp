@@ -139,6 +139,13 @@ TEST_CASE("processor: a further question continues what the whole conversation w
   CHECK(first.ids.size() + answer.size() + next.pictures[0] == whole.pictures[1]);
 }
 
+TEST_CASE("processor: an answer ends with the model's own end of sentence") {
+  const Directory directory({}, {{"eos_token", "</s>"}});
+  const auto processor = Processor::from_directory(directory.path());
+  CHECK(processor.tokenizer().id_to_token(processor.ids().eos) == "</s>");
+  CHECK(processor.following_ids("And this?").ids.front() == processor.ids().eos);
+}
+
 TEST_CASE("processor: settings that are not right give one sentence") {
   const auto refused = [](const Json& processor, const Json& tokenizer, const char* sentence) {
     const Directory directory(processor, tokenizer);

@@ -126,6 +126,9 @@ TEST_CASE("sampling: what cannot be drawn from, and options out of range") {
     CHECK_THROWS_AS(greedy(logits), Error);
     CHECK_THROWS_AS(warm(logits), Error);
   }
+  const std::vector<float> logits{1, 2, 3};
+  CHECK_THROWS_AS(sampling_distribution(logits, {.temperature = 0}), Error);
+  CHECK_THROWS_AS(sampling_distribution(logits, {.temperature = -1}), Error);
   CHECK_THROWS_AS(Sampler({.temperature = -1}), Error);
   CHECK_THROWS_AS(Sampler({.temperature = std::nan("")}), Error);
   CHECK_THROWS_AS(Sampler({.temperature = INFINITY}), Error);

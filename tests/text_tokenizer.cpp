@@ -148,6 +148,13 @@ TEST_CASE("tokenizer: an expression that explodes is given up") {
   CHECK_THROWS_AS(tokenizer.encode(std::string(64, 'a') + "b"), Error);
 }
 
+TEST_CASE("tokenizer: letters that fold to two are refused only where case is ignored") {
+  for (const char* pattern : {"(?i:'s|'t)ss[\\p{Lu}]\u00df", "(?i:s(?-i:ss))|(?i:s)s", "(?i)sas|s+s",
+                              "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"})
+    CHECK_NOTHROW(Regex(pattern, Regex::Syntax::oniguruma, "here"));
+  for (const char* pattern : {"(?i:s(?-i:ss)ff)", "(?i)(a)ss", "(?i)s|fl"}) CHECK_THROWS_AS(Regex(pattern, Regex::Syntax::oniguruma, "here"), Error);
+}
+
 TEST_CASE("tokenizer: files that are not right give one sentence") {
   struct Change {
     const char* path;      // a JSON pointer ...
@@ -201,6 +208,10 @@ TEST_CASE("tokenizer: files that are not right give one sentence") {
        "intersection"},
       {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "a\\Kb"}})", "\\K"},
       {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "(*UTF)a"}})", "(*"},
+      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "\\pL+"}})", "\\p without braces"},
+      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "(?i)[\\p{Lu}]"}})", "letters of one case"},
+      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "a|(?i:(b|Ss)c)d"}})", "some other one stands for"},
+      {"/pre_tokenizer", R"({"type": "Split", "behavior": "Isolated", "pattern": {"Regex": "(?i)\u00df"}})", "some other one stands for"},
       {"/post_processor", R"({"type": "BertProcessing"})", "BertProcessing"},
       {"/post_processor", R"({"type": "TemplateProcessing", "single": [], "special_tokens": {}})", "single"},
       {"/post_processor",

@@ -199,6 +199,21 @@ def model_cases():
                 state["model"]["merges"] = [" ".join(m) for m in merges]
                 t = Tokenizer.from_str(json.dumps(state))
             cases.append({"tokenizer": state, "encode": [[x, t.encode(x).ids] for x in texts]})
+
+    def added(t, tokens, texts):
+        t.decoder = decoders.ByteLevel()
+        t.add_tokens(tokens)
+        cases.append({"tokenizer": json.loads(t.to_str()), "encode": [[x, t.encode(x).ids] for x in texts]})
+
+    letters = {x: i for i, x in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    for last in (pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True),  # what cuts behind the byte alphabet passes over added tokens
+                 pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), pre_tokenizers.Digits()])):
+        t = Tokenizer(models.BPE(letters, []))
+        t.pre_tokenizer = last
+        added(t, [AddedToken("<s>", special=True), AddedToken("</s>", special=True)], ["<s>User: 12 cats</s>", "</s><s>", "<s>", "a</s>  <s>7"])
+    # white space that two added tokens want
+    added(Tokenizer(models.BPE(vocab, merges)), [AddedToken("\n", lstrip=True, rstrip=True, normalized=False)], ["a\n\nb", " \n \n ", "a \n", "\nb\n\n"])
+    added(Tokenizer(models.BPE(vocab, merges)), [AddedToken("<t>", rstrip=True, normalized=False), AddedToken("\n", normalized=False)], ["<t>\n\nb", "<t> a<t>\n"])
     return cases
 
 

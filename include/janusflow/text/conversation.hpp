@@ -23,7 +23,7 @@ struct Turn {
 struct ChatTemplate {
   std::string user, assistant;                            ///< the names of the roles
   std::string after_user = "\n\n";                        ///< also behind the system prompt
-  std::string after_assistant = "<｜end▁of▁sentence｜>";  ///< ends an answer
+  std::string after_assistant = "<｜end▁of▁sentence｜>";  ///< ends an answer: the model's end of sentence
 };
 
 /// The template of this name in a processor_config.json: "deepseek_old" (JanusFlow: User, Assistant) or "deepseek"

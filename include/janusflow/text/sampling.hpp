@@ -42,6 +42,14 @@ inline void check_logits(std::span<const float> logits) {
   require(any, "sample: all ", logits.size(), " logits are minus infinity");
 }
 
+/// Throws unless every option is in its range.
+inline void check_options(const SamplingOptions& options) {
+  require(std::isfinite(options.temperature) && options.temperature >= 0,
+          "sample: the temperature must be 0 or more, not ", options.temperature);
+  require(options.top_k >= 0, "sample: top_k must be 0 or more, not ", options.top_k);
+  require(options.top_p > 0 && options.top_p <= 1, "sample: top_p must be above 0 and at most 1, not ", options.top_p);
+}
+
 }  // namespace detail
 
 /// The id of the largest logit [V], the lowest one among equals. Throws Error on NaN, plus infinity, or nothing to
@@ -53,9 +61,11 @@ inline std::int32_t argmax(std::span<const float> logits) {
 
 /// The distribution that options with a temperature draw from, likeliest first, lower ids first among equals: logits
 /// [V] over the temperature, then top_k, then top_p, as transformers orders its warpers (TemperatureLogitsWarper,
-/// TopKLogitsWarper, TopPLogitsWarper), in double. Throws Error as argmax does.
+/// TopKLogitsWarper, TopPLogitsWarper), in double. Throws Error as argmax does, and when an option is out of range or the temperature 0.
 inline std::vector<TokenProbability> sampling_distribution(std::span<const float> logits,
                                                            const SamplingOptions& options) {
+  detail::check_options(options);
+  require(options.temperature > 0, "sample: without a temperature there is no distribution");
   const float largest = logits[static_cast<std::size_t>(argmax(logits))];
   std::vector<TokenProbability> kept;  // first as exp((logit - largest) / temperature)
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -98,13 +108,7 @@ inline std::vector<TokenProbability> sampling_distribution(std::span<const float
 class Sampler {
  public:
   /// Throws Error when an option is out of range.
-  explicit Sampler(const SamplingOptions& options) : options_(options), generator_(options.seed) {
-    require(std::isfinite(options.temperature) && options.temperature >= 0,
-            "sample: the temperature must be 0 or more, not ", options.temperature);
-    require(options.top_k >= 0, "sample: top_k must be 0 or more, not ", options.top_k);
-    require(options.top_p > 0 && options.top_p <= 1, "sample: top_p must be above 0 and at most 1, not ",
-            options.top_p);
-  }
+  explicit Sampler(const SamplingOptions& options) : options_(options), generator_(options.seed) { detail::check_options(options); }
 
   /// The next token's id for logits [V]. Throws Error on NaN, plus infinity, or nothing to choose.
   std::int32_t operator()(std::span<const float> logits) {

@@ -46,6 +46,7 @@ JANUSFLOW_INLINE void AddedTokens::cut(std::string_view text, std::size_t offset
     if (token.single_word && touches_word(text, begin, end)) continue;
     if (token.lstrip) begin = std::max(done, begin - trailing_length(text.substr(0, begin), is_white_space));
     if (token.rstrip) end += leading_length(text.substr(end), is_white_space);
+    if (begin >= end) continue;  // white space that the token before has taken
     if (done < begin) pieces.push_back({offset + done, offset + begin});
     pieces.push_back({offset + begin, offset + end, id});
     done = end;

@@ -38,7 +38,8 @@ JANUSFLOW_INLINE void Split::operator()(SplitText& split) const {
     });
     if (last != text.size()) add(last, text.size(), false);
   }
-  std::erase_if(pieces, [](const TextPiece& piece) { return piece.begin == piece.end; });
+  // (An added token keeps no text once the rest is written in the byte alphabet.)
+  std::erase_if(pieces, [](const TextPiece& piece) { return piece.token < 0 && piece.begin == piece.end; });
   split.pieces = std::move(pieces);
 }
 

@@ -172,6 +172,7 @@ JANUSFLOW_INLINE Processor::Processor(Tokenizer tokenizer, const std::filesystem
   // users always wrote "User" and "Assistant".
   if (settings_.sft_format == "deepseek" && !tokenizer_.token_to_id(chat_.user))
     chat_ = chat_template("deepseek_old");
+  chat_.after_assistant = tokenizer_settings_.eos_token;  // DeepSeek's in the published files; what an answer's training ended it with in any
 }
 
 JANUSFLOW_INLINE std::vector<Turn> Processor::question_turns(std::string_view question, std::size_t pictures) const {

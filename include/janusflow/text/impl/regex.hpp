@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "janusflow/core/error.hpp"
 #include "janusflow/core/inline.hpp"
@@ -28,6 +29,7 @@ class OnigurumaTranslator {
     while (at_ < in_.size()) {
       const char c = in_[at_++];
       if (c == '\\') {
+        literal_ = 0;
         escape();
       } else if (in_class_) {
         class_member(c);
@@ -88,6 +90,7 @@ class OnigurumaTranslator {
     const bool letter_or_digit = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
     constexpr std::string_view same_everywhere = "pPnrtfae", same_outside = "AzZG123456789";
     if (c == 'x' && !next_is('{')) unsupported(R"(\x without braces)");  // Oniguruma takes it for a raw byte
+    if ((c | 0x20) == 'p' && !next_is('{')) unsupported(std::string("\\") + c + " without braces");  // and this for the letter
     if (letter_or_digit && c != 'x' && same_everywhere.find(c) == std::string_view::npos &&
         (in_class_ || same_outside.find(c) == std::string_view::npos)) {
       unsupported(std::string("\\") + c);
@@ -105,6 +108,8 @@ class OnigurumaTranslator {
     const auto name = in_.substr(at_ + 1, end - at_ - 1);
     constexpr std::string_view no_scripts[] = {"Any",       "Alphabetic",  "Lowercase",
                                                "Uppercase", "White_Space", "Join_Control"};
+    if (in_class_ && folds_.back() && property && (name == "Lu" || name == "Ll" || name == "Lt" || name == "Uppercase" || name == "Lowercase"))
+      unsupported("letters of one case in a class where case is ignored");  // both cases in Oniguruma
     const bool script = property && name.size() > 2 && std::ranges::find(no_scripts, name) == std::end(no_scripts);
     out_.append(script ? "{sc:" : "{").append(name) += '}';
     at_ = end + 1;
@@ -114,11 +119,24 @@ class OnigurumaTranslator {
     if (c == '[') unsupported("a class inside a class");
     if (c == '&' && next_is('&')) unsupported("an intersection of classes");
     if (c == ']') in_class_ = false;
+    if (folds_.back()) require_one_to_one(c);
     out_ += c;
+  }
+
+  /// Where case is ignored, Oniguruma has some letters match two, which PCRE2 never has: "ss", "st", "ff", "fi", "fl", of ASCII.
+  void require_one_to_one(char c, char before = 0) const {
+    const auto lower = [](char letter) { return static_cast<char>(letter >= 'A' && letter <= 'Z' ? letter | 0x20 : letter); };
+    constexpr std::string_view folded[] = {"ss", "st", "ff", "fi", "fl"};
+    const char pair[] = {lower(before), lower(c)};
+    if (static_cast<unsigned char>(c) >= 0x80 || std::ranges::find(folded, std::string_view(pair, 2)) != std::end(folded))
+      unsupported("letters that some other one stands for where case is ignored");
   }
 
   void outside_class(char c) {
     out_ += c;
+    if (folds_.back()) require_one_to_one(c, std::exchange(literal_, c));
+    if (c == '(') folds_.push_back(folds_.back());
+    if (c == ')' && folds_.size() > 1) folds_.pop_back();
     if (c == '[') {
       in_class_ = true;
       if (next_is('^')) out_ += in_[at_++];
@@ -141,14 +159,19 @@ class OnigurumaTranslator {
     while (at_ < in_.size() && ((in_[at_] | 0x20) >= 'a' && (in_[at_] | 0x20) <= 'z')) {
       const char option = in_[at_++];
       if (option != 'i' && option != 'm') unsupported(std::string("(?") + option);
+      if (option == 'i') folds_.back() = true;
       out_ += option == 'm' ? 's' : option;
     }
     constexpr std::string_view known = ":=!><-)";
     if (at_ == in_.size() || known.find(in_[at_]) == std::string_view::npos) unsupported("a group of an unknown kind");
     if (in_[at_] == '-') {
       out_ += in_[at_++];
-      while (next_is('i') || next_is('m')) out_ += in_[at_++] == 'm' ? 's' : 'i';
+      while (next_is('i') || next_is('m')) {
+        if (next_is('i')) folds_.back() = false;
+        out_ += in_[at_++] == 'm' ? 's' : 'i';
+      }
     }
+    if (next_is(')')) folds_.front() = folds_.back();  // options of all that follows
     if (next_is(')') && !first) unsupported("options amid a group");  // they would reach over a different part of it
   }
 
@@ -159,6 +182,8 @@ class OnigurumaTranslator {
   std::string out_;
   std::size_t at_ = 0;
   bool in_class_ = false;
+  char literal_ = 0;                 // the character before, where it stands for itself
+  std::vector<bool> folds_{false};  // whether case is ignored, in each of the groups that are open
 };
 
 }  // namespace detail
