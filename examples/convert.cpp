@@ -50,14 +50,11 @@ void convert(const ModelFiles& files, const fs::path& vae, const fs::path& to, c
   copy_other_files(files.directory, to);
   if (vae.empty()) return;
   const AutoencoderFiles vae_files = AutoencoderFiles::open(vae);
-  AutoencoderEncoder<typename P::Precise> encoder(vae_files.config);
-  AutoencoderDecoder<typename P::Precise> decoder(vae_files.config);
-  auto entries = packed_entries(encoder, vae_files.checkpoint);
-  for (SafetensorsEntry& entry : packed_entries(decoder, vae_files.checkpoint)) entries.push_back(std::move(entry));
+  AutoencoderKL<typename P::Precise> autoencoder(vae_files.config);
   std::error_code error;
   fs::create_directory(to / "vae", error);
   require(!error, "cannot write ", (to / "vae").string(), ": ", error.message());
-  write_entries(to / "vae" / "diffusion_pytorch_model.safetensors", std::move(entries), precision, progress);
+  write_entries(to / "vae" / "diffusion_pytorch_model.safetensors", packed_entries(autoencoder, vae_files.checkpoint), precision, progress);
   copy_other_files(vae, to / "vae");
 }
 

@@ -32,9 +32,6 @@ template TrainingConfig read_run_config(const std::filesystem::path&);
 template AutoencoderTrainingConfig read_run_config(const std::filesystem::path&);
 template SiglipTrainingConfig read_run_config(const std::filesystem::path&);
 
-template std::vector<std::string> known_keys<Layout>(const JanusFlowConfig&);
-template std::vector<std::string> known_keys<Layout>(const AutoencoderKLConfig&);
-
 template class Autoencoder<Float32>;
 template class Autoencoder<BFloat16>;
 template class Autoencoder<Int8>;

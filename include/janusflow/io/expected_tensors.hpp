@@ -20,7 +20,7 @@ std::map<std::string, std::vector<Index>> expected_tensors(M& laid_out) {
 }
 
 /// The head that some writers keep beside the table that it is tied to: a tied model does not read it, nor does transformers'.
-inline constexpr std::string_view tied_head_key = "language_model.lm_head.weight";
+inline constexpr const char* tied_head_key = "language_model.lm_head.weight";
 
 /// How a checkpoint differs from what a model needs; all empty where it fits.
 struct CheckpointDifference {
@@ -28,9 +28,11 @@ struct CheckpointDifference {
   std::vector<std::string> misshapen;         // sentences that name key and both shapes
 };
 
-/// Compares by key and shape, as load() would; a key's old name counts as the key.
+/// Compares by key and shape, as load() would; a key's old name counts as the key. What nothing reads and other writers add is not
+/// unknown: the rotary frequencies that older transformers saved, which follow from the config, and a tied model's head.
 inline CheckpointDifference compare(const Checkpoint& checkpoint, const std::map<std::string, std::vector<Index>>& expected) {
   CheckpointDifference difference;
+  const bool tied = expected.contains("language_model.model.embed_tokens.weight") && !expected.contains(tied_head_key);
   std::map<std::string, const std::vector<Index>*, std::less<>> known;
   for (const auto& [key, shape] : expected) {
     known.emplace(key, &shape);
@@ -40,7 +42,8 @@ inline CheckpointDifference compare(const Checkpoint& checkpoint, const std::map
   for (const RawTensor& tensor : checkpoint.tensors()) {
     const auto found = known.find(tensor.key);
     if (found == known.end()) {
-      if (!tensor.key.ends_with(".rotary_emb.inv_freq")) difference.unknown.push_back(tensor.key);
+      const bool added = tensor.key.ends_with(".rotary_emb.inv_freq") || (tied && tensor.key == tied_head_key);
+      if (!added) difference.unknown.push_back(tensor.key);
       continue;
     }
     if (is_packed(tensor) && packed_fits(tensor, *found->second)) continue;
@@ -51,6 +54,12 @@ inline CheckpointDifference compare(const Checkpoint& checkpoint, const std::map
     }
   }
   return difference;
+}
+
+/// Throws Error naming the first tensor that the config has no place for: weights of another model, or of a newer one, must not be half
+/// used in silence.
+inline void require_no_unknown(const Checkpoint& checkpoint, const CheckpointDifference& difference) {
+  if (!difference.unknown.empty()) fail(checkpoint.at(difference.unknown.front()).name(), " is unknown: the config has no place for it");
 }
 
 }  // namespace janusflow

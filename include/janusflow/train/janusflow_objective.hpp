@@ -39,7 +39,7 @@ class JanusFlowObjective {
         model_, config.model, config.from_scratch, config.seed, [](const std::string& key) { return key.starts_with("repa_head."); },
         [&](const Checkpoint& checkpoint) {
           JanusFlow<Layout> layout(model_.config);
-          require_no_unknown(checkpoint, layout);
+          require_no_unknown(checkpoint, compare(checkpoint, expected_tensors(layout)));
         });
     if (!config.validation.manifest.empty()) validation_.emplace(config, processor_, pictures_, model_, communicator);
   }

@@ -60,14 +60,6 @@ void start_weights(M& module, const std::filesystem::path& directory, const std:
   });
 }
 
-/// Throws Error where `checkpoint` has a tensor that the model, laid out, has no place for.
-template <class M>
-void require_no_unknown(const Checkpoint& checkpoint, M& laid_out) {
-  const auto difference = compare(checkpoint, expected_tensors(laid_out));
-  require(difference.unknown.empty(), checkpoint.path().string(), " has the tensor ", difference.unknown.empty() ? "" : difference.unknown[0],
-          ", which the config has no place for");
-}
-
 /// Every parameter under its key, and whether it trains; gradients, which cost as much memory, have their places by refresh_gradients.
 template <class M>
 std::vector<TrainedTensor> trained_tensors(M& module) {
