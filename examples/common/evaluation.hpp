@@ -17,9 +17,9 @@
 #include "common/progress.hpp"
 #include "janusflow/io/config.hpp"
 #include "janusflow/io/image.hpp"
+#include "janusflow/io/latents.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/siglip.hpp"
-#include "janusflow/pipeline/latents.hpp"
 #include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
 

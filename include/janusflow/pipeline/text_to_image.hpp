@@ -11,8 +11,8 @@
 
 #include "janusflow/core/tensor.hpp"
 #include "janusflow/flow/any_solver.hpp"
+#include "janusflow/io/latents.hpp"
 #include "janusflow/nn/policies.hpp"
-#include "janusflow/pipeline/latents.hpp"
 
 namespace janusflow {
 

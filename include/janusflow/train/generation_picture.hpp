@@ -32,11 +32,4 @@ inline Tensor<std::uint8_t, 3> resize_and_crop(TensorView<const std::uint8_t, 3>
   return square;
 }
 
-/// Bytes as numbers in [-1, 1], as the autoencoder takes them: [1, H, W, 3].
-inline Tensor<float, 4> autoencoder_pixels(TensorView<const std::uint8_t, 3> picture) {
-  Tensor<float, 4> pixels(Shape{Index{1}, picture.shape[0], picture.shape[1], picture.shape[2]});
-  for (Index i = 0; i < pixels.size(); ++i) pixels.data()[i] = static_cast<float>(picture.data[i]) / 255.0f * 2.0f - 1.0f;
-  return pixels;
-}
-
 }  // namespace janusflow

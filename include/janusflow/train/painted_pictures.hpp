@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "janusflow/io/image.hpp"
+#include "janusflow/io/latents.hpp"
 #include "janusflow/train/augmentation.hpp"
 #include "janusflow/train/generation_picture.hpp"
 #include "janusflow/train/manifest.hpp"
@@ -66,7 +67,7 @@ class PaintedPictures {
 
   /// A picture's middle square in [-1, 1]: [1, S, S, 3].
   Tensor<float, 4> square(const std::filesystem::path& path) const {
-    return autoencoder_pixels(resize_and_crop(read_picture(path).view(), side_, path.string()).view());
+    return from_bytes(resize_and_crop(read_picture(path).view(), side_, path.string()).view());
   }
 
  private:

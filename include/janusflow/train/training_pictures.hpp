@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "janusflow/io/image.hpp"
+#include "janusflow/io/latents.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/io/preprocess.hpp"
 #include "janusflow/models/autoencoder_kl.hpp"
@@ -57,7 +58,7 @@ class TrainingPictures {
   void latents(const std::filesystem::path& path, float* out) {
     cached(*latents_, path, out, [&](const Picture& picture) {
       const auto square = resize_and_crop(picture.view(), image_size(), path.string());
-      auto mean = encoder_(autoencoder_pixels(square.view())).mean;  // [1, h, w, Z]
+      auto mean = encoder_(from_bytes(square.view())).mean;  // [1, h, w, Z]
       const auto scale = static_cast<float>(vae_config_.scaling_factor), shift = static_cast<float>(vae_config_.shift_factor);
       for (float& x : mean) x = (x - shift) * scale;
       return mean;

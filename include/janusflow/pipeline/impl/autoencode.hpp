@@ -1,10 +1,10 @@
 // The parts of Autoencoder and what it does with them. Included by pipeline/autoencode.hpp.
 #pragma once
 
+#include "janusflow/io/latents.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/decode_in_strips.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
-#include "janusflow/pipeline/latents.hpp"
 #include "janusflow/pipeline/model_files.hpp"
 
 namespace janusflow {

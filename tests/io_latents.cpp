@@ -1,5 +1,5 @@
 // Latents and pictures: bytes as torchvision rounds them, torch's layouts, noise by seed.
-#include "janusflow/pipeline/latents.hpp"
+#include "janusflow/io/latents.hpp"
 
 #include <doctest/doctest.h>
 

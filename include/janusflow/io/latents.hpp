@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "janusflow/core/random.hpp"
-#include "janusflow/core/stopwatch.hpp"
 #include "janusflow/core/tensor.hpp"
 
 namespace janusflow {
