@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <set>
 
 #include "janusflow/autodiff/parameters.hpp"
 #include "janusflow/io/packed_tensors.hpp"
@@ -43,14 +42,10 @@ template <class Dot>
 void fill(PackedMatrix<Dot>& matrix, const RawTensor& raw, const std::shared_ptr<const Checkpoint>&) {
   if (is_packed(raw)) return adopt(matrices_of(matrix), raw);
   const Shape shape{matrix.out_features(), matrix.in_features()};
-  raw.require_shape(shape.extents, Ones::ignored);
-  using Value = std::conditional_t<Dot::quantised, float, typename Dot::Value>;
-  if (raw.dtype == Dtype::bf16 && reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % alignof(bfloat16) == 0)
-    return matrix.pack(TensorView<const bfloat16, 2>(reinterpret_cast<const bfloat16*>(raw.bytes.data()), shape));
-  if (raw.dtype == Dtype::f32 && reinterpret_cast<std::uintptr_t>(raw.bytes.data()) % alignof(float) == 0)
-    return matrix.pack(TensorView<const float, 2>(reinterpret_cast<const float*>(raw.bytes.data()), shape));
-  const auto values = raw.to_tensor<Value>(shape, Ones::ignored);
-  matrix.pack(TensorView<const Value, 2>(values));
+  if (const auto rows = raw.view_in_place<bfloat16>(shape, Ones::ignored)) return matrix.pack(*rows);
+  if (const auto rows = raw.view_in_place<float>(shape, Ones::ignored)) return matrix.pack(*rows);
+  const auto values = raw.to_tensor<typename Rounded<PackedMatrix<Dot>>::type>(shape, Ones::ignored);
+  matrix.pack(values.view());
 }
 
 template <class Filter>
@@ -89,14 +84,11 @@ void fill(Parameter<T, R>& parameter, const RawTensor& raw, const std::shared_pt
 
 /// The table stays in the file's map where its rows can be read as they lie.
 inline void fill(EmbeddingTable& table, const RawTensor& raw, const std::shared_ptr<const Checkpoint>& checkpoint) {
-  raw.require_shape(table.shape.extents);
-  const auto address = reinterpret_cast<std::uintptr_t>(raw.bytes.data());
-  if (raw.dtype == Dtype::bf16 && address % alignof(bfloat16) == 0) {
-    table.rows = TensorView<const bfloat16, 2>(reinterpret_cast<const bfloat16*>(raw.bytes.data()), table.shape);
-    table.owner = checkpoint;
-  } else if (raw.dtype == Dtype::f32 && address % alignof(float) == 0) {
-    table.rows = TensorView<const float, 2>(reinterpret_cast<const float*>(raw.bytes.data()), table.shape);
-    table.owner = checkpoint;
+  table.owner = checkpoint;
+  if (const auto rows = raw.view_in_place<bfloat16>(table.shape)) {
+    table.rows = *rows;
+  } else if (const auto rows = raw.view_in_place<float>(table.shape)) {
+    table.rows = *rows;
   } else {
     auto owned = std::make_shared<Tensor<float, 2>>(raw.to_tensor<float>(table.shape));
     table.rows = TensorView<const float, 2>(std::as_const(*owned));
@@ -123,13 +115,20 @@ inline std::string old_attention_key(std::string key) {
   return key;
 }
 
+namespace detail {
+/// The tensor of `key`, or of that key's old name; throws Error naming the key where there is neither.
+inline const RawTensor& tensor_of(const Checkpoint& checkpoint, const std::string& key) {
+  const RawTensor* old = checkpoint.contains(key) ? nullptr : checkpoint.find(old_attention_key(key));
+  return old ? *old : checkpoint.at(key);
+}
+}  // namespace detail
+
 /// Fills one parameter from the tensor of `key` (or that key's old name). Throws Error naming the key when the tensor is missing, has
 /// another shape or type than the parameter, or holds NaN, infinity or what becomes infinite where the parameter keeps it. Matrices
 /// that lie packed (io/packed_tensors.hpp) stay where they are.
 template <class Parameter>
 void load_parameter(Parameter& parameter, const std::shared_ptr<const Checkpoint>& checkpoint, const std::string& key) {
-  const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
-  const RawTensor& raw = old ? *old : checkpoint->at(key);
+  const RawTensor& raw = detail::tensor_of(*checkpoint, key);
   checkpoint->prepare(raw);
   detail::require_finite<typename detail::Rounded<Parameter>::type>(raw);
   detail::fill(parameter, raw, checkpoint);
@@ -160,8 +159,7 @@ std::vector<SafetensorsEntry> packed_entries(M& module, const std::shared_ptr<co
   std::vector<SafetensorsEntry> entries;
   for_each_parameter(module, [&]<class Parameter>(const std::string& key, Parameter& parameter) {
     using Value = typename detail::Rounded<Parameter>::type;
-    const RawTensor* old = checkpoint->contains(key) ? nullptr : checkpoint->find(old_attention_key(key));
-    const RawTensor& raw = old ? *old : checkpoint->at(key);
+    const RawTensor& raw = detail::tensor_of(*checkpoint, key);
     require(!is_packed(raw), raw.name(), " is packed already: convert the published checkpoint");
     SafetensorsEntry entry{key, raw.dtype, raw.shape, [&raw, checkpoint](const SafetensorsEntry::Sink& put) {
                              detail::require_finite<Value>(raw);

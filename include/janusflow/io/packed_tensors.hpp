@@ -58,12 +58,12 @@ namespace detail {
 /// The precision that a tensor's dtype and shape say it is packed in; empty where it is not. (No published tensor has these shapes:
 /// a filter's kernel is square.)
 inline std::string_view packed_form(const RawTensor& raw) {
-  const auto ends_with = [&](std::initializer_list<Index> end) {
-    return raw.shape.size() >= 2 + end.size() - 1 && std::equal(end.begin(), end.end(), raw.shape.end() - std::ssize(end));
+  const auto ends_with = [&](std::initializer_list<Index> end) {  // behind blocks and words
+    return raw.shape.size() >= 2 + end.size() && std::equal(end.begin(), end.end(), raw.shape.end() - std::ssize(end));
   };
-  if (raw.dtype == Dtype::bf16 && ends_with({simd::panel_columns, 2}) && raw.shape.size() >= 4) return simd::BFloat16Dot::name;
-  if (raw.dtype == Dtype::u8 && ends_with({simd::panel_columns, 4}) && raw.shape.size() >= 4) return simd::Int8Dot::name;
-  if (raw.dtype == Dtype::u32 && ends_with({simd::panel_columns}) && raw.shape.size() >= 3) return simd::Int4Dot::name;
+  if (raw.dtype == Dtype::bf16 && ends_with({simd::panel_columns, 2})) return simd::BFloat16Dot::name;
+  if (raw.dtype == Dtype::u8 && ends_with({simd::panel_columns, 4})) return simd::Int8Dot::name;
+  if (raw.dtype == Dtype::u32 && ends_with({simd::panel_columns})) return simd::Int4Dot::name;
   return {};
 }
 
