@@ -1,6 +1,9 @@
 // AutoencoderKL: pictures to latents and back, as Stable Diffusion XL has it (Rombach et al. 2022, arXiv 2112.10752; diffusers).
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "janusflow/io/autoencoder_config.hpp"
 #include "janusflow/nn/layers.hpp"
 
@@ -17,21 +20,21 @@ struct ResnetBlock {
   Conv2d<P> conv1;
   GroupNorm<P> norm2;
   Conv2d<P> conv2;
-  std::vector<Conv2d<P>> conv_shortcut;  // one, or none
+  std::optional<Conv2d<P>> conv_shortcut;
 
   ResnetBlock(Index in, Index out, Index groups)
       : norm1(in, groups, detail::vae_eps),
         conv1(Conv2d<P>::same(in, out, 3)),
         norm2(out, groups, detail::vae_eps),
         conv2(Conv2d<P>::same(out, out, 3)) {
-    if (in != out) conv_shortcut.push_back(Conv2d<P>::same(in, out, 1));
+    if (in != out) conv_shortcut = Conv2d<P>::same(in, out, 1);
   }
 
   /// x [B, H, W, in] -> [B, H, W, out]. The memory of an x that is given away becomes the result's, or is free before the end.
   template <class X>
   X operator()(X x) const {
     const auto h = norm2.then_silu(conv1(norm1.then_silu(std::as_const(x))));
-    if (!conv_shortcut.empty()) x = conv_shortcut[0](x);
+    if (conv_shortcut) x = (*conv_shortcut)(x);
     return conv2.onto(std::move(x), h);
   }
 
@@ -41,7 +44,7 @@ struct ResnetBlock {
     walk("conv1", self.conv1);
     walk("norm2", self.norm2);
     walk("conv2", self.conv2);
-    if (!self.conv_shortcut.empty()) walk("conv_shortcut", self.conv_shortcut[0]);
+    walk("conv_shortcut", self.conv_shortcut);
   }
 };
 
@@ -81,11 +84,11 @@ struct PixelAttention {
 /// Residual block, attention, residual block: the middle of encoder and decoder.
 template <class P>
 struct MidBlock {
-  std::vector<PixelAttention<P>> attentions;  // one, or none
-  std::vector<ResnetBlock<P>> resnets;        // two
+  std::optional<PixelAttention<P>> attention;
+  std::vector<ResnetBlock<P>> resnets;  // two
 
   MidBlock(Index channels, Index groups, bool with_attention) {
-    if (with_attention) attentions.emplace_back(channels, groups);
+    if (with_attention) attention.emplace(channels, groups);
     for (int i = 0; i < 2; ++i) resnets.emplace_back(channels, channels, groups);
   }
 
@@ -93,50 +96,14 @@ struct MidBlock {
   template <class X>
   X operator()(X x) const {
     x = resnets[0](std::move(x));
-    if (!attentions.empty()) x = attentions[0](x);
+    if (attention) x = (*attention)(x);
     return resnets[1](std::move(x));
   }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
-    walk("attentions", self.attentions);
+    walk("attentions.0", self.attention);
     walk("resnets", self.resnets);
-  }
-};
-
-/// Halves the picture: a 3x3 convolution of stride 2 that pads on the right and at the bottom only.
-template <class P>
-struct Downsample {
-  Conv2d<P> conv;
-
-  explicit Downsample(Index channels) : conv(channels, channels, 3, {.stride = 2, .bottom = 1, .right = 1}) {}
-
-  template <class X>
-  X operator()(const X& x) const {
-    return conv(x);
-  }
-
-  template <class Self, class V>
-  static void visit(Self& self, V& walk) {
-    walk("conv", self.conv);
-  }
-};
-
-/// Doubles the picture: every pixel four times, then a 3x3 convolution.
-template <class P>
-struct Upsample {
-  UpsampleConv2d<P> conv;
-
-  explicit Upsample(Index channels) : conv(channels, channels) {}
-
-  template <class X>
-  X operator()(const X& x) const {
-    return conv(x);
-  }
-
-  template <class Self, class V>
-  static void visit(Self& self, V& walk) {
-    walk("conv", self.conv);
   }
 };
 
@@ -144,23 +111,23 @@ struct Upsample {
 template <class P>
 struct DownBlock {
   std::vector<ResnetBlock<P>> resnets;
-  std::vector<Downsample<P>> downsamplers;  // one, or none
+  std::optional<Conv2d<P>> downsample;  // 3x3, stride 2, padded on the right and at the bottom only
 
-  DownBlock(Index in, Index out, Index layers, Index groups, bool downsample) {
+  DownBlock(Index in, Index out, Index layers, Index groups, bool halves) {
     for (Index i = 0; i < layers; ++i) resnets.emplace_back(i == 0 ? in : out, out, groups);
-    if (downsample) downsamplers.emplace_back(out);
+    if (halves) downsample.emplace(out, out, 3, ConvGeometry{.stride = 2, .bottom = 1, .right = 1});
   }
 
   template <class X>
   X operator()(X x) const {
     for (const auto& resnet : resnets) x = run_block(resnet, std::move(x));
-    return downsamplers.empty() ? std::move(x) : downsamplers[0](x);
+    return downsample ? (*downsample)(x) : std::move(x);
   }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
     walk("resnets", self.resnets);
-    walk("downsamplers", self.downsamplers);
+    walk("downsamplers.0.conv", self.downsample);
   }
 };
 
@@ -168,23 +135,23 @@ struct DownBlock {
 template <class P>
 struct UpBlock {
   std::vector<ResnetBlock<P>> resnets;
-  std::vector<Upsample<P>> upsamplers;  // one, or none
+  std::optional<UpsampleConv2d<P>> upsample;
 
-  UpBlock(Index in, Index out, Index layers, Index groups, bool upsample) {
+  UpBlock(Index in, Index out, Index layers, Index groups, bool doubles) {
     for (Index i = 0; i < layers; ++i) resnets.emplace_back(i == 0 ? in : out, out, groups);
-    if (upsample) upsamplers.emplace_back(out);
+    if (doubles) upsample.emplace(out, out);
   }
 
   template <class X>
   X operator()(X x) const {
     for (const auto& resnet : resnets) x = run_block(resnet, std::move(x));
-    return upsamplers.empty() ? std::move(x) : upsamplers[0](x);
+    return upsample ? (*upsample)(x) : std::move(x);
   }
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
     walk("resnets", self.resnets);
-    walk("upsamplers", self.upsamplers);
+    walk("upsamplers.0.conv", self.upsample);
   }
 };
 
@@ -201,8 +168,8 @@ struct AutoencoderEncoder {
   std::vector<DownBlock<P>> down_blocks;
   MidBlock<P> mid_block;
   GroupNorm<P> conv_norm_out;
-  Conv2d<P> conv_out;                 // to 2 latent channels: mean and logvar
-  std::vector<Conv2d<P>> quant_conv;  // 1x1; one, or none
+  Conv2d<P> conv_out;                   // to 2 latent channels: mean and logvar
+  std::optional<Conv2d<P>> quant_conv;  // 1x1
 
   explicit AutoencoderEncoder(const AutoencoderKLConfig& c)
       : conv_in(Conv2d<P>::same(c.in_channels, c.block_out_channels.front(), 3)),
@@ -213,7 +180,7 @@ struct AutoencoderEncoder {
     for (std::size_t i = 0; i < blocks; ++i)
       down_blocks.emplace_back(c.block_out_channels[i ? i - 1 : 0], c.block_out_channels[i], c.layers_per_block,
                                c.norm_num_groups, i + 1 < blocks);
-    if (c.use_quant_conv) quant_conv.push_back(Conv2d<P>::same(2 * c.latent_channels, 2 * c.latent_channels, 1));
+    if (c.use_quant_conv) quant_conv = Conv2d<P>::same(2 * c.latent_channels, 2 * c.latent_channels, 1);
   }
 
   /// picture [B, H, W, 3] in [-1, 1], H and W multiples of downscale() -> the latents' distribution, H / downscale() high
@@ -222,7 +189,7 @@ struct AutoencoderEncoder {
     X h = conv_in(picture);
     for (const auto& block : down_blocks) h = block(std::move(h));
     h = conv_out(conv_norm_out.then_silu(mid_block(std::move(h))));  // [B, h, w, 2 Z]
-    if (!quant_conv.empty()) h = quant_conv[0](h);
+    if (quant_conv) h = (*quant_conv)(h);
     const Index z = h.shape()[3] / 2;
     return {X(columns(h, 0, z)), X(columns(h, z, 2 * z))};
   }
@@ -234,14 +201,14 @@ struct AutoencoderEncoder {
     walk("encoder.mid_block", self.mid_block);
     walk("encoder.conv_norm_out", self.conv_norm_out);
     walk("encoder.conv_out", self.conv_out);
-    if (!self.quant_conv.empty()) walk("quant_conv", self.quant_conv[0]);
+    walk("quant_conv", self.quant_conv);
   }
 };
 
 /// The decoder half, with its post_quant_conv.
 template <class P>
 struct AutoencoderDecoder {
-  std::vector<Conv2d<P>> post_quant_conv;  // 1x1; one, or none
+  std::optional<Conv2d<P>> post_quant_conv;  // 1x1
   Conv2d<P> conv_in;
   MidBlock<P> mid_block;
   std::vector<UpBlock<P>> up_blocks;
@@ -253,7 +220,7 @@ struct AutoencoderDecoder {
         mid_block(c.block_out_channels.back(), c.norm_num_groups, c.mid_block_add_attention),
         conv_norm_out(c.block_out_channels.front(), c.norm_num_groups, detail::vae_eps),
         conv_out(Conv2d<P>::same(c.block_out_channels.front(), c.out_channels, 3)) {
-    if (c.use_post_quant_conv) post_quant_conv.push_back(Conv2d<P>::same(c.latent_channels, c.latent_channels, 1));
+    if (c.use_post_quant_conv) post_quant_conv = Conv2d<P>::same(c.latent_channels, c.latent_channels, 1);
     const std::size_t blocks = c.block_out_channels.size();
     for (std::size_t i = 0; i < blocks; ++i)  // from the widest to the narrowest
       up_blocks.emplace_back(c.block_out_channels[blocks - std::max<std::size_t>(i, 1)], c.block_out_channels[blocks - 1 - i],
@@ -263,7 +230,7 @@ struct AutoencoderDecoder {
   /// z [B, h, w, latent channels], divided by the scaling factor already -> picture [B, H, W, 3], about [-1, 1].
   template <class X>
   X operator()(const X& z) const {
-    X h = post_quant_conv.empty() ? conv_in(z) : conv_in(post_quant_conv[0](z));
+    X h = post_quant_conv ? conv_in((*post_quant_conv)(z)) : conv_in(z);
     h = mid_block(std::move(h));
     for (const auto& block : up_blocks) h = block(std::move(h));
     return conv_out(conv_norm_out.then_silu(h));
@@ -271,7 +238,7 @@ struct AutoencoderDecoder {
 
   template <class Self, class V>
   static void visit(Self& self, V& walk) {
-    if (!self.post_quant_conv.empty()) walk("post_quant_conv", self.post_quant_conv[0]);
+    walk("post_quant_conv", self.post_quant_conv);
     walk("decoder.conv_in", self.conv_in);
     walk("decoder.mid_block", self.mid_block);
     walk("decoder.up_blocks", self.up_blocks);

@@ -33,7 +33,7 @@ inline LinesOnDemand lines_of(const Tensor<float, 4>& x) {
 
 /// The picture doubled, then convolved.
 template <class P>
-LinesOnDemand lines_of_doubled(const Tensor<float, 4>& x, const Upsample<P>& upsample) {
+LinesOnDemand lines_of_doubled(const Tensor<float, 4>& x, const UpsampleConv2d<P>& upsample) {
   const Index height = x.shape()[1];
   return {{{Index{1}, 2 * height, 2 * x.shape()[2], x.shape()[3]}}, [&x, &upsample, height](Index begin, Index end) {
             // A line of the double depends on its own and on the one before or behind; the ends that lack theirs are cut off again.
@@ -93,7 +93,7 @@ void resnet_in_strips(const ResnetBlock<P>& block, const LinesOnDemand& x, Tenso
   Index ready_begin = 0;
   for_strips(x.shape, bytes, [&](Index begin, Index end) {
     Tensor<float, 4> residual = x.lines(begin, end);
-    if (!block.conv_shortcut.empty()) residual = block.conv_shortcut[0](residual);
+    if (block.conv_shortcut) residual = (*block.conv_shortcut)(residual);
     Tensor<float, 4> result = convolved_lines(middle, block.norm2, of_middle, block.conv2, begin, end, Add{residual});
     if (begin > 0) put_lines(ready, ready_begin, y);
     ready = std::move(result);
@@ -113,14 +113,14 @@ template <class P>
 Tensor<float, 4> decode_in_strips(const AutoencoderDecoder<P>& decoder, const Tensor<float, 4>& z, StripBytes bytes = {}) {
   require(z.shape()[0] == 1, "decode_in_strips: z ", z.shape(), " must be of one picture");
   const auto fits = [&](Index numbers) { return numbers * static_cast<Index>(sizeof(float)) <= bytes.whole; };
-  Tensor<float, 4> h = decoder.mid_block(decoder.conv_in(decoder.post_quant_conv.empty() ? Tensor<float, 4>(z.view()) : decoder.post_quant_conv[0](z)));
-  const Upsample<P>* doubling = nullptr;  // what is read is h through it
+  Tensor<float, 4> h = decoder.mid_block(decoder.post_quant_conv ? decoder.conv_in((*decoder.post_quant_conv)(z)) : decoder.conv_in(z));
+  const UpsampleConv2d<P>* doubling = nullptr;  // what is read is h through it
   for (const UpBlock<P>& block : decoder.up_blocks) {
     for (const ResnetBlock<P>& resnet : block.resnets) {
       BufferPool::instance().release();  // what one layer has used lies elsewhere than what the next one will
       const detail::LinesOnDemand x = doubling ? detail::lines_of_doubled(h, *doubling) : detail::lines_of(h);
       const Index pixels = x.shape[1] * x.shape[2], out = resnet.conv1.weight.out_channels();
-      const bool shortcut = !resnet.conv_shortcut.empty();
+      const bool shortcut = resnet.conv_shortcut.has_value();
       if (!doubling && fits(pixels * (x.shape[3] + (shortcut ? 2 : 1) * out))) {
         h = resnet(std::move(h));
         continue;
@@ -134,9 +134,9 @@ Tensor<float, 4> decode_in_strips(const AutoencoderDecoder<P>& decoder, const Te
         doubling = nullptr;
       }
     }
-    if (block.upsamplers.empty()) continue;
-    if (fits(5 * h.size())) h = block.upsamplers[0](h);
-    else doubling = &block.upsamplers[0];
+    if (!block.upsample) continue;
+    if (fits(5 * h.size())) h = (*block.upsample)(h);
+    else doubling = &*block.upsample;
   }
   const detail::LinesOnDemand x = detail::lines_of(h);
   const auto moments = detail::moments_in_strips(x, decoder.conv_norm_out, bytes);

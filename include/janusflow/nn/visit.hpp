@@ -21,13 +21,15 @@ class ParameterWalk {
  public:
   ParameterWalk(F& function, std::string prefix) : function_(function), prefix_(std::move(prefix)) {}
 
-  /// A parameter, a sub-module, or a list of sub-modules (whose keys are name.0, name.1, ...).
+  /// A parameter, a sub-module, one that may be missing (std::optional), or a list of sub-modules (whose keys are name.0, name.1, ...).
   template <class M>
   void operator()(std::string_view name, M& member) {
     const std::string key = prefix_ + std::string(name);
     if constexpr (ModuleFor<M, F>) {
       ParameterWalk inner(function_, key + '.');
       std::remove_const_t<M>::visit(member, inner);
+    } else if constexpr (requires { member.has_value(); *member; }) {
+      if (member) (*this)(name, *member);
     } else if constexpr (requires { member[0]; member.begin(); typename M::allocator_type; }) {
       for (std::size_t i = 0; i < member.size(); ++i) {
         ParameterWalk inner(function_, key + '.');
