@@ -15,6 +15,8 @@
 
 namespace janusflow {
 
+class JsonObject;
+
 /// One added token, with the fields of tokenizer.json.
 struct AddedToken {
   std::string content;
@@ -23,6 +25,9 @@ struct AddedToken {
   bool rstrip = false;       ///< takes the white space behind with it
   bool normalized = true;    ///< looked for after those that are not
   bool special = false;      ///< left out when decoding for people
+
+  /// Reads its content and its flags. What is special is not normalized unless the file says so.
+  static AddedToken from_json(const JsonObject& json);
 };
 
 /// The added tokens of a vocabulary by id, and where they are in a text.

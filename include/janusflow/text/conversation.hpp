@@ -26,9 +26,8 @@ struct ChatTemplate {
   std::string after_assistant = "<｜end▁of▁sentence｜>";  ///< ends an answer: the model's end of sentence
 };
 
-/// The template of this name in a processor_config.json: "deepseek_old" (JanusFlow: User, Assistant) or "deepseek"
-/// (Janus-Pro:
-/// <|User|>, <|Assistant|>). Throws Error for any other.
+/// The template of this name in a processor_config.json: "deepseek_old" (JanusFlow: User, Assistant) or "deepseek" (Janus-Pro: <|User|>,
+/// <|Assistant|>). Throws Error for any other.
 inline ChatTemplate chat_template(std::string_view sft_format) {
   if (sft_format == "deepseek_old") return {.user = "User", .assistant = "Assistant"};
   if (sft_format == "deepseek") return {.user = "<|User|>", .assistant = "<|Assistant|>"};
@@ -37,9 +36,8 @@ inline ChatTemplate chat_template(std::string_view sft_format) {
 
 /// The system prompt of questions about pictures; pictures are generated without one.
 inline constexpr std::string_view understanding_system_prompt =
-    "You are a helpful language and vision assistant. You are able to understand the visual content that the user "
-    "provides, and "
-    "assist the user with a variety of tasks using natural language.";
+    "You are a helpful language and vision assistant. You are able to understand the visual content that the user provides, and assist the "
+    "user with a variety of tasks using natural language.";
 
 /// The text of a conversation (VLChatProcessor.apply_sft_template_for_multi_turn_prompts): contents stripped of white
 /// space as Python strips, a role without content as "role:", the whole stripped again. The separators alternate by

@@ -17,15 +17,6 @@
 
 namespace janusflow {
 
-namespace detail {
-
-/// Oniguruma's \w as the inside of a PCRE2 class (whose own \w lacks the marks), and what it counts in where \w stands
-/// alone: the raised digits and fractions of Latin-1.
-inline constexpr std::string_view word_in_class = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})",
-                                  word_alone = R"(\xb2\xb3\xb9\xbc-\xbe)";
-
-}  // namespace detail
-
 /// A compiled expression; copies share it, and any number of threads may search with it at once.
 class Regex {
  public:

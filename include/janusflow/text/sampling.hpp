@@ -1,5 +1,4 @@
-// Choosing the next token from logits: greedily, or at random with a temperature, the k likeliest, and the likeliest
-// mass.
+// Choosing the next token from logits: greedily, or at random with a temperature, the k likeliest, and the likeliest mass.
 #pragma once
 
 #include <algorithm>

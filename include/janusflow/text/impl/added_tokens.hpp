@@ -1,13 +1,24 @@
-// The search for added tokens. Included by text/added_tokens.hpp.
+// Added tokens, read and searched for. Included by text/added_tokens.hpp.
 #pragma once
 
 #include <algorithm>
 #include <utility>
 
 #include "janusflow/core/inline.hpp"
+#include "janusflow/io/impl/json.hpp"
 #include "janusflow/text/added_tokens.hpp"
 
 namespace janusflow {
+
+JANUSFLOW_INLINE AddedToken AddedToken::from_json(const JsonObject& json) {
+  const bool special = json.get<bool>("special", false);
+  return {.content = json.get<std::string>("content"),
+          .single_word = json.get<bool>("single_word", false),
+          .lstrip = json.get<bool>("lstrip", false),
+          .rstrip = json.get<bool>("rstrip", false),
+          .normalized = json.get<bool>("normalized", !special),
+          .special = special};
+}
 
 JANUSFLOW_INLINE void AddedTokens::set(std::int32_t id, AddedToken token) {
   tries_[token.normalized].set(token.content, id);

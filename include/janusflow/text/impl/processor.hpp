@@ -24,14 +24,7 @@ JANUSFLOW_INLINE std::optional<Json> read_optional_json(const std::filesystem::p
 /// A token of a settings file: its content alone, or an object with flags.
 JANUSFLOW_INLINE AddedToken read_settings_token(const Json& value, const std::string& name) {
   if (value.is_string()) return {.content = value.get<std::string>(), .normalized = false, .special = true};
-  const JsonObject object(value, name);
-  const bool special = object.get<bool>("special", false);
-  return {.content = object.get<std::string>("content"),
-          .single_word = object.get<bool>("single_word", false),
-          .lstrip = object.get<bool>("lstrip", false),
-          .rstrip = object.get<bool>("rstrip", false),
-          .normalized = object.get<bool>("normalized", !special),
-          .special = special};
+  return AddedToken::from_json(JsonObject(value, name));
 }
 
 /// Adds to `tokenizer` what transformers adds on loading: the tokens of added_tokens_decoder by their ids, then the

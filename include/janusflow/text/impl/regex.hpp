@@ -46,6 +46,10 @@ class OnigurumaTranslator {
     fail(where_, " has the regular expression \"", in_, "\" with ", what, ", which is not supported");
   }
 
+  /// Oniguruma's \w as the inside of a PCRE2 class (whose own \w lacks the marks), and what it counts in where \w stands
+  /// alone: the raised digits and fractions of Latin-1.
+  static constexpr std::string_view word_in_class = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})", word_alone = R"(\xb2\xb3\xb9\xbc-\xbe)";
+
   void escape() {
     if (at_ == in_.size()) unsupported("a backslash at its end");
     const char c = in_[at_++];

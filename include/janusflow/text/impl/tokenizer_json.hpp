@@ -101,13 +101,7 @@ class TokenizerJsonReader {
 
   void read_added_tokens(const JsonObject& root) {
     for (const auto& object : objects(root, "added_tokens")) {
-      AddedToken token{.content = object.get<std::string>("content"),
-                       .single_word = object.get<bool>("single_word", false),
-                       .lstrip = object.get<bool>("lstrip", false),
-                       .rstrip = object.get<bool>("rstrip", false),
-                       .normalized = true,
-                       .special = object.get<bool>("special", false)};
-      token.normalized = object.get<bool>("normalized", !token.special);
+      AddedToken token = AddedToken::from_json(object);
       const std::string content = token.content;
       require(!content.empty(), object.name("content"), " must not be empty");
       require(object.has("id"), object.name("id"), " is missing");
