@@ -101,12 +101,12 @@ Var<T, R> modulate(const Var<T, R>& x, const Var<T, 2>& scale_shift) {
 template <class T, int R>
 Var<T, R> silu(const Var<T, R>& x) {
   return detail::result_of(
-      "silu", silu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(silu_backward(x.value(), dy)); }, x);
+      "silu", silu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(silu_backward(x.value(), std::move(dy))); }, x);
 }
 template <class T, int R>
 Var<T, R> gelu(const Var<T, R>& x) {
   return detail::result_of(
-      "gelu", gelu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(gelu_backward(x.value(), dy)); }, x);
+      "gelu", gelu(x.value()), [x](Tensor<T, R> dy) { x.accumulate(gelu_backward(x.value(), std::move(dy))); }, x);
 }
 
 /// x + y, shapes agree.

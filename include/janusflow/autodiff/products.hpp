@@ -43,14 +43,14 @@ template <class T, int R>
 Tensor<T, R> activated(Silu, const Tensor<T, R>& x) {
   return silu(x);
 }
-/// dy becomes dx of y = after(x).
+/// dx of y = activated(after, x).
 template <class T, int R>
-void activation_backward(Gelu, const Tensor<T, R>& x, Tensor<T, R>& dy) {
-  map_into(dy.view(), [](auto v, auto d) { return d * GeluSlope{}(v); }, x.view(), std::as_const(dy).view());
+Tensor<T, R> activated_backward(Gelu, const Tensor<T, R>& x, Tensor<T, R> dy) {
+  return gelu_backward(x, std::move(dy));
 }
 template <class T, int R>
-void activation_backward(Silu, const Tensor<T, R>& x, Tensor<T, R>& dy) {
-  map_into(dy.view(), [](auto v, auto d) { return d * SiluSlope{}(v); }, x.view(), std::as_const(dy).view());
+Tensor<T, R> activated_backward(Silu, const Tensor<T, R>& x, Tensor<T, R> dy) {
+  return silu_backward(x, std::move(dy));
 }
 
 /// after(product), the operation `op`: forward(kernel's after) computes it, backward(dy) takes the product's gradient to `inputs`.
@@ -82,10 +82,7 @@ Var<T, R> product(const char* op, After after, Forward&& forward, Backward backw
     auto before = std::make_shared<const Tensor<T, R>>(forward(Identity{}));
     return result_of(
         op, activated(after, *before),
-        [backward, before, after](Tensor<T, R> dy) {
-          activation_backward(after, *before, dy);
-          backward(dy);
-        },
+        [backward, before, after](Tensor<T, R> dy) { backward(activated_backward(after, *before, std::move(dy))); },
         inputs...);
   }
 }
@@ -213,10 +210,7 @@ Var<T, R> swiglu(const Var<T, R>& x, const Var<T, 2>& gate, const Var<T, 2>& up)
       "swiglu", std::move(y),
       [x, weights = std::array<Var<T, 2>, 2>{gate, up}, both, n](Tensor<T, R> dy) {
         Tensor<T, R> dboth(both->shape());
-        const auto g = both->view().columns(0, n), u = both->view().columns(n, 2 * n);
-        const auto d = std::as_const(dy).view();
-        detail::map_into(dboth.view().columns(0, n), [](auto a, auto b, auto c) { return c * b * detail::SiluSlope{}(a); }, g, u, d);
-        detail::map_into(dboth.view().columns(n, 2 * n), [](auto a, auto c) { return c * detail::SiluOf{}(a); }, g, d);
+        swiglu_backward(both->view().columns(0, n), both->view().columns(n, 2 * n), dy, dboth.view().columns(0, n), dboth.view().columns(n, 2 * n));
         detail::stacked_product_backward(x, weights, dboth);
       },
       x, gate, up);

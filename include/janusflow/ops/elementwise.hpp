@@ -83,22 +83,24 @@ auto sigmoid(X&& x) { return detail::map_elements(detail::Sigmoid{}, std::forwar
 template <class X>
 requires TensorLike<std::remove_cvref_t<X>>
 auto silu(X&& x) { return detail::map_elements(detail::SiluOf{}, std::forward<X>(x)); }
-/// dx of y = silu(x).
-template <TensorLike X, TensorLike Dy>
-auto silu_backward(const X& x, const Dy& dy) {
+/// dx of y = silu(x); a temporary dy gives its memory.
+template <TensorLike X, class Dy>
+requires TensorLike<std::remove_cvref_t<Dy>>
+auto silu_backward(const X& x, Dy&& dy) {
   detail::require_same("silu_backward", x.view().shape, dy.view().shape);
-  return detail::map_elements([](auto v, auto d) { return d * detail::SiluSlope{}(v); }, x, dy);
+  return detail::map_elements([](auto d, auto v) { return d * detail::SiluSlope{}(v); }, std::forward<Dy>(dy), x);
 }
 
 /// x (1 + erf(x / sqrt 2)) / 2, the exact GELU (PyTorch's approximate="none").
 template <class X>
 requires TensorLike<std::remove_cvref_t<X>>
 auto gelu(X&& x) { return detail::map_elements(detail::GeluOf{}, std::forward<X>(x)); }
-/// dx of y = gelu(x).
-template <TensorLike X, TensorLike Dy>
-auto gelu_backward(const X& x, const Dy& dy) {
+/// dx of y = gelu(x); a temporary dy gives its memory.
+template <TensorLike X, class Dy>
+requires TensorLike<std::remove_cvref_t<Dy>>
+auto gelu_backward(const X& x, Dy&& dy) {
   detail::require_same("gelu_backward", x.view().shape, dy.view().shape);
-  return detail::map_elements([](auto v, auto d) { return d * detail::GeluSlope{}(v); }, x, dy);
+  return detail::map_elements([](auto d, auto v) { return d * detail::GeluSlope{}(v); }, std::forward<Dy>(dy), x);
 }
 
 /// silu(gate) * up (Shazeer 2020, arXiv 2002.05202, eq. 6, without its products).
@@ -108,14 +110,14 @@ auto swiglu(X&& gate, const Up& up) {
   detail::require_same("swiglu", gate.view().shape, up.view().shape);
   return detail::map_elements([](auto g, auto u) { return detail::SiluOf{}(g)*u; }, std::forward<X>(gate), up);
 }
-/// {dgate, dup} of y = swiglu(gate, up).
+/// dgate and dup of y = swiglu(gate, up), written there.
 template <TensorLike X, TensorLike Up, TensorLike Dy>
-auto swiglu_backward(const X& gate, const Up& up, const Dy& dy) {
-  detail::require_same("swiglu_backward", gate.view().shape, up.view().shape);
-  detail::require_same("swiglu_backward", gate.view().shape, dy.view().shape);
-  return std::pair{
-      detail::map_elements([](auto g, auto u, auto d) { return d * u * detail::SiluSlope{}(g); }, gate, up, dy),
-      detail::map_elements([](auto g, auto d) { return d * detail::SiluOf{}(g); }, gate, dy)};
+void swiglu_backward(const X& gate, const Up& up, const Dy& dy, TensorView<typename X::value_type, X::rank> dgate,
+                     TensorView<typename X::value_type, X::rank> dup) {
+  const auto g = detail::const_view(gate), u = detail::const_view(up), d = detail::const_view(dy);
+  for (const auto& shape : {u.shape, d.shape, dgate.shape, dup.shape}) detail::require_same("swiglu_backward", g.shape, shape);
+  detail::map_into(dgate, [](auto a, auto b, auto c) { return c * b * detail::SiluSlope{}(a); }, g, u, d);
+  detail::map_into(dup, [](auto a, auto c) { return c * detail::SiluOf{}(a); }, g, d);
 }
 
 /// x + y. (operator+ does the same for owning tensors.)
