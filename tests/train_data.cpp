@@ -237,10 +237,9 @@ TEST_CASE("packing wastes little and keeps samples whole") {
   std::set<std::size_t> seen;
   for (const auto& sequence : sequences) {
     Index at = 0;
-    for (std::size_t i = 0; i < sequence.samples.size(); ++i) {
-      CHECK(sequence.begins[i] == at);
-      at += lengths[sequence.samples[i]];
-      seen.insert(sequence.samples[i]);
+    for (const std::size_t sample : sequence.samples) {
+      at += lengths[sample];
+      seen.insert(sample);
     }
     CHECK(sequence.length == at);
     CHECK(at <= 128);
