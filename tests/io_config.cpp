@@ -64,7 +64,6 @@ TEST_CASE("the published config gives the published sizes") {
   CHECK(config.vision_und_enc.mlp_width() == 4096);
   CHECK(config.vision_gen_enc.kernel_size == 2);
   CHECK(config.vision_gen_enc.padding == 0);
-  CHECK(config.vision_gen_enc.elementwise_affine);
   CHECK(config.vision_gen_dec.out_channels == 4);
   CHECK(config.vision_gen_dec.block_out_channels == std::vector<Index>{768});
   // Written and read again, nothing changes.
@@ -176,6 +175,7 @@ TEST_CASE("every part's malformed config gives one sentence with the key and the
       {changed("\"stride\": 2", "\"stride\": 4"), "must be equal"},
       {changed("\"hidden_size\": 2048, \"in_ch", "\"hidden_size\": 1024, \"in_ch"), "must be equal"},
       {changed("\"upsamples\": 1", "\"upsamples\": 0"), "upsamples must be between 1 and 16, not 0"},
+      {changed("\"elementwise_affine\": true", "\"elementwise_affine\": false"), "elementwise_affine must be true"},
   };
   for (const Case& one : cases) {
     CAPTURE(one.text);

@@ -14,7 +14,6 @@ struct ShallowUViTConfig {
   Index layers_in_middle = 2;
   Index hidden_size = 2048;  // of the time embedding
   double norm_eps = 1e-6;
-  bool elementwise_affine = true;  // the published file misspells it; the official class then keeps this default
   bool use_bias = true;
   bool use_mid_block = true;
 

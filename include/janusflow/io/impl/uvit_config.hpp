@@ -16,7 +16,8 @@ JANUSFLOW_INLINE void ShallowUViTConfig::read(const JsonObject& json) {
   layers_in_middle = json.integer("layers_in_middle", 0, 1000, layers_in_middle);
   hidden_size = json.integer("hidden_size", 1, max_extent, hidden_size);
   norm_eps = json.number("norm_eps", 0.0, 1.0, norm_eps);
-  elementwise_affine = json.get("elementwise_affine", elementwise_affine);
+  // The published encoder's file misspells it; the official class then keeps this default.
+  require(json.get("elementwise_affine", true), json.name("elementwise_affine"), " must be true: norms without weights are not supported");
   use_bias = json.get("use_bias", use_bias);
   use_mid_block = json.get("use_mid_block", use_mid_block);
 }
@@ -26,7 +27,7 @@ JANUSFLOW_INLINE Json ShallowUViTConfig::written(Json json) const {
                {"layers_in_middle", layers_in_middle},
                {"hidden_size", hidden_size},
                {"norm_eps", norm_eps},
-               {"elementwise_affine", elementwise_affine},
+               {"elementwise_affine", true},
                {"use_bias", use_bias},
                {"use_mid_block", use_mid_block}});
   return json;
