@@ -129,15 +129,13 @@ TEST_CASE("blocks: the autoencoder's") {
   check_module(decoder, [&](const Var<double, 4>& z) { return decoder(z); }, z);
 }
 
-TEST_CASE("tape: stopped gradients, accumulation, and what is not recorded") {
+TEST_CASE("tape: accumulation, and what is not recorded") {
   auto x = leaf<float>(Shape{2, 3}, 1);
   {
     Tape tape;
     const auto y = jf::silu(x);
     CHECK(tape.steps() == 1);
-    CHECK(!jf::stop_gradient(y).needs_gradient());
-    const auto z = y + jf::stop_gradient(jf::silu(jf::silu(x)));
-    tape.backward(z, Tensor<float, 2>(z.shape(), 1.0f));
+    tape.backward(y, Tensor<float, 2>(y.shape(), 1.0f));
   }
   const Tensor<float, 2> once(x.value());
   const auto expected = jf::silu_backward(once, Tensor<float, 2>(once.shape(), 1.0f));

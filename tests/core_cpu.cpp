@@ -7,5 +7,4 @@ using namespace janusflow;
 
 TEST_CASE("a processor that got this far has what the program was built for") {
   CHECK(missing_cpu_feature() == nullptr);
-  CHECK_NOTHROW(require_cpu());
 }

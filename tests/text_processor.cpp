@@ -70,7 +70,6 @@ TEST_CASE("processor: without settings, the official defaults") {
   CHECK(processor.settings().num_image_tokens == 576);
   CHECK(processor.settings().image_start_tag == "<begin_of_image>");
   CHECK(processor.settings().image_end_tag == "<end_of_image>");
-  CHECK(processor.settings().ignore_id == -100);
   CHECK(processor.ids().bos == processor.tokenizer().token_to_id("<｜begin▁of▁sentence｜>"));
   CHECK(processor.ids().pad == processor.ids().eos);
   CHECK(processor.chat().user == "User");  // "deepseek", yet this vocabulary has no <|User|>

@@ -42,8 +42,6 @@ Tensor<T, R> copied(TensorView<const T, R> x) {
 template <class T, int R>
 class Var {
  public:
-  using Number = T;
-
   Var() = default;
   /// A constant: nothing flows back into it.
   explicit Var(Tensor<T, R> numbers)
@@ -103,8 +101,6 @@ class Var {
     require(0 <= begin && begin <= end && end <= shape_.last(), "columns: ", begin, " to ", end, " are not in ", shape_);
     return {shape_.with_last(end - begin), offset_ + begin, row_stride_, numbers_, slot_};
   }
-  /// The same numbers, into which nothing flows back.
-  Var stopped() const { return {shape_, offset_, row_stride_, numbers_, nullptr}; }
 
  protected:
   template <class, int>
@@ -119,12 +115,6 @@ class Var {
   std::shared_ptr<Tensor<T, 1>> numbers_;
   std::shared_ptr<detail::GradientSlot<T>> slot_;
 };
-
-/// x, into which nothing flows back.
-template <class T, int R>
-Var<T, R> stop_gradient(const Var<T, R>& x) {
-  return x.stopped();
-}
 
 /// The same numbers under another shape.
 template <class T, int R, int S>

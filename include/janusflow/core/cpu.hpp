@@ -1,8 +1,6 @@
 // Whether this processor has the instructions that the program was compiled for.
 #pragma once
 
-#include "janusflow/core/error.hpp"
-
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)
@@ -98,14 +96,6 @@ JANUSFLOW_ANY_PROCESSOR inline const char* missing_cpu_feature() noexcept {
 #endif
 #endif
   return nullptr;
-}
-
-/// Throws unless the processor has what this translation unit was compiled for. A program that must not get as far as executing
-/// such an instruction before, in a constructor of a global for example, includes core/cpu_guard.hpp instead.
-inline void require_cpu() {
-  const char* missing = missing_cpu_feature();
-  require(!missing, "this program was built for ", missing ? missing : "",
-          ", which this processor does not have; rebuild with -DJANUSFLOW_NATIVE=OFF");
 }
 
 }  // namespace janusflow

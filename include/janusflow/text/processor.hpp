@@ -25,7 +25,6 @@ struct ProcessorSettings {
   std::string image_gen_tag = "<｜begin▁of▁generation｜>";
   Index num_image_tokens = 576;
   std::string sft_format = "deepseek";
-  std::int32_t ignore_id = -100;  ///< label of a position without loss
 };
 
 /// tokenizer_config.json and special_tokens_map.json, as far as ids depend on them (LlamaTokenizerFast of

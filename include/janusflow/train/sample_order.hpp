@@ -27,8 +27,6 @@ class SampleOrder {
     return order;
   }
 
-  Index count() const { return count_; }
-
   /// The sample at `position`, any number from 0; there must be a sample.
   Index operator()(Index position) const {
     if (listed_) return position % count_;

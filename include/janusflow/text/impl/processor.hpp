@@ -108,7 +108,6 @@ JANUSFLOW_INLINE ProcessorSettings read_processor_settings(const std::filesystem
   }
   settings.num_image_tokens = object.integer("num_image_tokens", 1, 1 << 20, settings.num_image_tokens);
   settings.sft_format = object.get<std::string>("sft_format", settings.sft_format);
-  settings.ignore_id = object.get<std::int32_t>("ignore_id", settings.ignore_id);
   // The official code would keep the placeholder in front of each picture too, and then find an embedding too few for
   // it.
   require(!object.get<bool>("add_special_token", false), object.name("add_special_token"), " must be false");
