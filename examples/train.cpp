@@ -72,7 +72,7 @@ class Reporter {
     const auto& output = trainer.config().output;
     trainer.publish(output / "model");
     const auto pictures = sample(trainer.config());
-    std::filesystem::create_directories(output / "samples");
+    make_directories(output / "samples");
     const auto columns = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(pictures.size()))));
     write_png(output / "samples" / ("step-" + std::to_string(report.total_steps) + ".png"), contact_sheet(pictures, columns, 4).view());
   }

@@ -1,6 +1,7 @@
-// Files: read whole, mapped into memory, or written so that a reader never sees half of one.
+// Files: read whole, mapped into memory, or written so that a reader never sees half of one; and directories.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #define JANUSFLOW_POSIX 1
@@ -166,6 +168,24 @@ void write_atomically(const std::filesystem::path& path, Writer&& writer) {
 /// Replaces the file at `path` by `content`, atomically.
 inline void write_file(const std::filesystem::path& path, std::string_view content) {
   write_atomically(path, [&](AtomicFile& file) { file.write(content); });
+}
+
+/// What lies in a directory, by name. Throws Error where that cannot be read.
+inline std::vector<std::filesystem::path> paths_in(const std::filesystem::path& directory) {
+  std::vector<std::filesystem::path> paths;
+  std::error_code error;
+  const std::filesystem::directory_iterator end;
+  for (std::filesystem::directory_iterator at(directory, error); !error && at != end; at.increment(error)) paths.push_back(at->path());
+  require(!error, "cannot read the directory ", directory.string(), ": ", error.message());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+/// Makes a directory, and those above it, where there is none. Throws Error where that is not possible.
+inline void make_directories(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  require(!error, "cannot make the directory ", directory.string(), ": ", error.message());
 }
 
 /// A new directory, made beside its final name, which it takes when it is complete. Destroyed without commit, it leaves nothing behind.

@@ -84,7 +84,7 @@ class AutoencoderObjective {
   /// An autoencoder that diffusers and every program read. Its scaling_factor brings the latents of the published weights, of a
   /// thousand pictures of the manifest, to a standard deviation of one (arXiv 2112.10752, appendix G).
   void publish(const std::filesystem::path& directory, const std::vector<TrainedTensor>& tensors, const Optimizer& optimizer, Dtype dtype) const {
-    detail::make_directories(directory);
+    make_directories(directory);
     const auto weights = directory / "diffusion_pytorch_model.safetensors";
     write_safetensors(weights, published_entries(tensors, optimizer, dtype, [](const std::string& name) { return name; }), {{"format", "pt"}});
     AutoencoderKLConfig sizes = sizes_;

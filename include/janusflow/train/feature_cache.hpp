@@ -11,7 +11,6 @@
 
 #include "janusflow/io/checkpoint.hpp"
 #include "janusflow/train/content_hash.hpp"
-#include "janusflow/train/run_lock.hpp"
 
 namespace janusflow {
 

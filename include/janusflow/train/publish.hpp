@@ -14,15 +14,8 @@
 #include "janusflow/nn/layout.hpp"
 #include "janusflow/train/content_hash.hpp"
 #include "janusflow/train/optimizer.hpp"
-#include "janusflow/train/run_lock.hpp"
 
 namespace janusflow {
-
-namespace detail {
-
-void make_directories(const std::filesystem::path& path);
-
-}  // namespace detail
 
 /// What write_safetensors needs to write tensors as they are published: the moving average of those that train or trained (it has
 /// gone on in stages that freeze them), f32 or rounded to bf16. key_of(name) is the key, or empty for a tensor that is not written.

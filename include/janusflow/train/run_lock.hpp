@@ -1,12 +1,9 @@
-// Directories of runs: one run at a time in one, and what lies in them.
+// One run at a time in a directory.
 #pragma once
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "janusflow/io/file.hpp"
 
@@ -15,17 +12,6 @@
 #endif
 
 namespace janusflow {
-
-/// What lies in a directory, by name. Throws Error where that cannot be read.
-inline std::vector<std::filesystem::path> paths_in(const std::filesystem::path& directory) {
-  std::vector<std::filesystem::path> paths;
-  std::error_code error;
-  const std::filesystem::directory_iterator end;
-  for (std::filesystem::directory_iterator at(directory, error); !error && at != end; at.increment(error)) paths.push_back(at->path());
-  require(!error, "cannot read the directory ", directory.string(), ": ", error.message());
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 /// Holds a directory for this process until it is destroyed; the system lets go when the process dies, however it dies. Where there
 /// are no such locks, nobody is kept out.

@@ -89,7 +89,7 @@ class SiglipObjective {
   /// The tower in a directory from which a JanusFlow run may start (its other weights are not there: they are drawn from a seed), and
   /// all of the contrastive model, sizes beside it, in siglip.safetensors.
   void publish(const std::filesystem::path& directory, const std::vector<TrainedTensor>& tensors, const Optimizer& optimizer, Dtype dtype) const {
-    detail::make_directories(directory);
+    make_directories(directory);
     const auto official = [](const std::string& name) { return is_new(name) ? std::string() : "vision_und_enc_model." + name; };
     write_safetensors(directory / "model.safetensors", published_entries(tensors, optimizer, dtype, official), {{"format", "pt"}});
     write_safetensors(directory / "siglip.safetensors",

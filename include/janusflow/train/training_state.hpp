@@ -9,7 +9,6 @@
 
 #include "janusflow/io/safetensors.hpp"
 #include "janusflow/train/optimizer.hpp"
-#include "janusflow/train/run_lock.hpp"
 #include "janusflow/train/training_config.hpp"
 
 namespace janusflow {

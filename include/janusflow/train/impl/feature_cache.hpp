@@ -28,9 +28,7 @@ JANUSFLOW_INLINE FeatureCache::FeatureCache(std::filesystem::path directory, std
       size_(size),
       rows_a_part_(std::max<std::size_t>(1, part_bytes / (sizeof(float) * static_cast<std::size_t>(size)))),
       writer_(writer) {
-  std::error_code error;
-  std::filesystem::create_directories(directory_, error);
-  require(!error, "cannot make the directory ", directory_.string(), ": ", error.message());
+  make_directories(directory_);
   refresh();
 }
 

@@ -24,12 +24,6 @@ JANUSFLOW_INLINE void copy_file(const std::filesystem::path& from, const std::fi
   write_atomically(to, [&](AtomicFile& file) { file.write(source.bytes()); });
 }
 
-JANUSFLOW_INLINE void make_directories(const std::filesystem::path& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  require(!error, "cannot make the directory ", path.string(), ": ", error.message());
-}
-
 /// The files of a model's directory, as far as they are there, that decide how a text becomes ids.
 JANUSFLOW_INLINE std::vector<std::filesystem::path> tokenizer_files(const std::filesystem::path& model) {
   std::vector<std::filesystem::path> paths;
@@ -56,7 +50,7 @@ JANUSFLOW_INLINE std::uint64_t tokenizer_hash(const std::filesystem::path& model
 JANUSFLOW_INLINE void publish_model(
     const std::filesystem::path& model, const std::filesystem::path& vae, const std::filesystem::path& directory,
     std::span<const TrainedTensor> tensors, const Optimizer& optimizer, Dtype dtype, const std::function<bool(const std::string&)>& wanted) {
-  detail::make_directories(directory / "vae");
+  make_directories(directory / "vae");
   Json config = read_json_file(model / "config.json");
   JanusFlow<Layout> layout(JanusFlowConfig::from_json(JsonObject(config, (model / "config.json").string())));
   const auto keys = parameter_keys(layout);

@@ -114,9 +114,7 @@ JANUSFLOW_INLINE TrainingProgress load_training_state(
 }
 
 JANUSFLOW_INLINE CheckpointDirectory::CheckpointDirectory(std::filesystem::path path, Index keep) : path_(std::move(path)), keep_(keep) {
-  std::error_code error;
-  std::filesystem::create_directories(path_, error);
-  require(!error, "cannot make the directory ", path_.string(), ": ", error.message());
+  make_directories(path_);
 }
 
 JANUSFLOW_INLINE void CheckpointDirectory::remove_leftovers() const {
