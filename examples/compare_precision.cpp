@@ -1,7 +1,6 @@
 // What bfloat16, int8 and 4 bits cost in quality, on your own checkpoint: pictures, latents, layers and answers against float32.
 #include <cmath>
 #include <cstdio>
-#include <map>
 
 #include "common/paths.hpp"
 #include "common/precision.hpp"

@@ -5,7 +5,6 @@
 #include "janusflow/models/janusflow.hpp"
 
 #include <iomanip>
-#include <set>
 
 using namespace examples;
 

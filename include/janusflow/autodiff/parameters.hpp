@@ -3,9 +3,6 @@
 
 #include <memory>
 #include <span>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "janusflow/autodiff/variable.hpp"
 #include "janusflow/simd/dot.hpp"

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <concepts>
 #include <functional>
-#include <initializer_list>
 #include <type_traits>
 #include <utility>
 

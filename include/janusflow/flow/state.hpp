@@ -6,10 +6,8 @@
 #include <complex>
 #include <concepts>
 #include <cstddef>
-#include <iterator>
 #include <ranges>
 #include <type_traits>
-#include <utility>
 
 namespace janusflow {
 

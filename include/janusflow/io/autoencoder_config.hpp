@@ -1,7 +1,6 @@
 // The sizes of an AutoencoderKL, as diffusers writes them.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "janusflow/io/json.hpp"

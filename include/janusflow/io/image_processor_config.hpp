@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <vector>
 
 #include "janusflow/io/json.hpp"
 

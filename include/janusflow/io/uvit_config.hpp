@@ -1,7 +1,6 @@
 // The sizes of JanusFlow's ShallowUViT encoder and decoder.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "janusflow/io/json.hpp"

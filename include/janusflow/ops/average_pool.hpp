@@ -2,6 +2,7 @@
 #pragma once
 
 #include "janusflow/ops/pixel_shuffle.hpp"
+#include "janusflow/ops/rowwise.hpp"
 
 namespace janusflow {
 

@@ -3,7 +3,6 @@
 
 #include <cstring>
 #include <span>
-#include <type_traits>
 #include <vector>
 
 #include "janusflow/ops/linear.hpp"

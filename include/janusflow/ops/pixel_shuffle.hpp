@@ -1,7 +1,7 @@
 // Pixels between channels and space: pixel_shuffle, pixel_unshuffle and nearest upsampling, channels last.
 #pragma once
 
-#include "janusflow/ops/rowwise.hpp"
+#include "janusflow/core/tensor.hpp"
 
 namespace janusflow {
 

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <concepts>
 #include <type_traits>
 #include <utility>
 

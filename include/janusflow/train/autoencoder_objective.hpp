@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "janusflow/io/config.hpp"
+#include "janusflow/io/load.hpp"
 #include "janusflow/train/autoencoder_losses.hpp"
 #include "janusflow/train/objective.hpp"
 #include "janusflow/train/painted_pictures.hpp"

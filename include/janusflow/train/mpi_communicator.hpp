@@ -5,7 +5,6 @@
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <deque>

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
-#include <utility>
 #include <vector>
 
 #include "janusflow/io/image.hpp"

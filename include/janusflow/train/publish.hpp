@@ -3,16 +3,11 @@
 
 #include <filesystem>
 #include <functional>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "janusflow/io/config.hpp"
-#include "janusflow/io/load.hpp"
-#include "janusflow/models/janusflow.hpp"
-#include "janusflow/nn/layout.hpp"
-#include "janusflow/train/content_hash.hpp"
+#include "janusflow/io/safetensors.hpp"
 #include "janusflow/train/optimizer.hpp"
 
 namespace janusflow {

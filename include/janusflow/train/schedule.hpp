@@ -1,7 +1,6 @@
 // The learning rate of a step, as a share of the stage's rate.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 

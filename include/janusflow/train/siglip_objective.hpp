@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "janusflow/io/config.hpp"
 #include "janusflow/text/processor.hpp"
 #include "janusflow/train/contrastive_model.hpp"
 #include "janusflow/train/objective.hpp"

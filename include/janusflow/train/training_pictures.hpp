@@ -2,10 +2,8 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "janusflow/io/image.hpp"
 #include "janusflow/io/latents.hpp"

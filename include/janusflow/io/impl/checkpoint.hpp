@@ -2,7 +2,6 @@
 #pragma once
 
 #include <system_error>
-#include <utility>
 
 #include "janusflow/core/inline.hpp"
 #include "janusflow/io/checkpoint.hpp"

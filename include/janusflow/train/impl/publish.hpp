@@ -11,6 +11,7 @@
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/janusflow.hpp"
 #include "janusflow/nn/layout.hpp"
+#include "janusflow/train/content_hash.hpp"
 #include "janusflow/train/publish.hpp"
 
 namespace janusflow {

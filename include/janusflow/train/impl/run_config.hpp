@@ -1,7 +1,6 @@
 // The reader of what configs have in common. Included by train/run_config.hpp.
 #pragma once
 
-#include <utility>
 
 #include "janusflow/core/inline.hpp"
 #include "janusflow/io/impl/json.hpp"
