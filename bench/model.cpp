@@ -10,7 +10,7 @@
 #include "janusflow/io/load.hpp"
 #include "janusflow/io/random_checkpoint.hpp"
 #include "janusflow/models/decode_in_strips.hpp"
-#include "janusflow/models/janusflow.hpp"
+#include "janusflow/models/velocity_in_groups.hpp"
 #include "janusflow/nn/random_weights.hpp"
 #include "peak.hpp"
 

@@ -7,7 +7,7 @@
 
 #include "janusflow/flow/guidance.hpp"
 #include "janusflow/io/load.hpp"
-#include "janusflow/models/janusflow.hpp"
+#include "janusflow/models/velocity_in_groups.hpp"
 #include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/text/processor.hpp"
 #include "pipeline_testing.hpp"

@@ -57,6 +57,7 @@
 #include "janusflow/models/llama.hpp"
 #include "janusflow/models/shallow_uvit.hpp"
 #include "janusflow/models/siglip.hpp"
+#include "janusflow/models/velocity_in_groups.hpp"
 #include "janusflow/nn/key_value_cache.hpp"
 #include "janusflow/nn/layers.hpp"
 #include "janusflow/nn/layout.hpp"

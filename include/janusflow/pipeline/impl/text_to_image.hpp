@@ -12,7 +12,7 @@
 #include "janusflow/io/latents.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/decode_in_strips.hpp"
-#include "janusflow/models/janusflow.hpp"
+#include "janusflow/models/velocity_in_groups.hpp"
 #include "janusflow/pipeline/model_files.hpp"
 #include "janusflow/pipeline/text_to_image.hpp"
 #include "janusflow/text/processor.hpp"
