@@ -146,7 +146,7 @@ class JanusFlowObjective {
           add(3, static_cast<double>(answers.right), static_cast<double>(answers.all));
         }
         done = next;
-        stopped = on_any_rank(communicator_, !preparing("validating", static_cast<double>(done.values[0] + done.values[1] + done.values[2]) / all));
+        stopped = on_any_rank(communicator_, !preparing("validating", static_cast<double>(done.sum()) / all));
       }
     if (stopped) return {};
     communicator_.sum(sums);

@@ -49,10 +49,7 @@ struct Stage {
   TaskCounts samples_before(Index step) const {
     const Index early = std::min(step, early_steps);
     TaskCounts counts = mix.first((step - early) * batch_size);
-    if (early > 0) {
-      const TaskCounts more = early_mix.first(early * batch_size);
-      for (std::size_t task = 0; task < num_tasks; ++task) counts.values[task] += more.values[task];
-    }
+    if (early > 0) counts += early_mix.first(early * batch_size);
     return counts;
   }
 };

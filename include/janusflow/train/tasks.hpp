@@ -23,6 +23,11 @@ struct PerTask {
   T& operator[](Task task) { return values[static_cast<std::size_t>(task)]; }
   const T& operator[](Task task) const { return values[static_cast<std::size_t>(task)]; }
   bool operator==(const PerTask&) const = default;
+  PerTask& operator+=(const PerTask& more) {
+    for (std::size_t task = 0; task < num_tasks; ++task) values[task] += more.values[task];
+    return *this;
+  }
+  T sum() const { return std::accumulate(values.begin(), values.end(), T()); }
 };
 
 /// Samples of each task.
@@ -30,8 +35,6 @@ using TaskCounts = PerTask<Index>;
 
 /// The proportions of the tasks; only their ratios count.
 struct TaskMix : PerTask<double> {
-  double sum() const { return values[0] + values[1] + values[2]; }
-
   /// How many of the first `samples` samples belong to each task: never two off the proportions, and never falling with `samples`. Each
   /// task takes its share of what those before it have left: both that share and the rest then grow by one at most, and never fall.
   TaskCounts first(Index samples) const {

@@ -194,8 +194,7 @@ class Trainer {
     TaskCounts sum = config_.stages[static_cast<std::size_t>(progress_.stage)].samples_before(step);
     for (Index i = 0; i < progress_.stage; ++i) {
       const Stage& stage = config_.stages[static_cast<std::size_t>(i)];
-      const TaskCounts more = stage.samples_before(stage.schedule.steps);
-      for (std::size_t task = 0; task < num_tasks; ++task) sum.values[task] += more.values[task];
+      sum += stage.samples_before(stage.schedule.steps);
     }
     return sum;
   }
@@ -261,7 +260,7 @@ class Trainer {
     if (measures.empty() || !validation_log_) return;
     LogRow row{report.total_steps, report.stage.name, report.learning_rate};
     row.losses = measures;
-    for (const Index count : samples_before(progress_.step).values) row.samples += count;
+    row.samples = samples_before(progress_.step).sum();
     row.samples_a_second = static_cast<double>(objective_.validation_samples()) / std::max(1e-9, watch.seconds());
     validation_log_->add(row);
   }
@@ -275,10 +274,8 @@ class Trainer {
       if (report.losses.parts[i]) add(since_.parts[i], *report.losses.parts[i]);
     since_.seconds += report.seconds;
     if (report.total_steps % config_.log_every != 0 && report.total_steps != report.all_steps) return;
-    Index samples = 0;
-    for (const Index count : samples_before(progress_.step).values) samples += count;
-    LogRow row{report.total_steps, report.stage.name, report.learning_rate, since_.loss.value(), {}, since_.norm.value(), samples,
-               static_cast<double>(since_.loss.count * report.samples) / std::max(1e-9, since_.seconds)};
+    LogRow row{report.total_steps, report.stage.name, report.learning_rate, since_.loss.value(), {}, since_.norm.value(),
+               samples_before(progress_.step).sum(), static_cast<double>(since_.loss.count * report.samples) / std::max(1e-9, since_.seconds)};
     for (const Mean& part : since_.parts) row.losses.push_back(part.value());
     log_->add(row);
     since_ = {};
