@@ -15,8 +15,7 @@ JANUSFLOW_INLINE void ShallowUViTConfig::read(const JsonObject& json) {
   layers_in_middle = json.integer("layers_in_middle", 0, 1000, layers_in_middle);
   hidden_size = json.integer("hidden_size", 1, max_extent, hidden_size);
   norm_eps = json.number("norm_eps", 0.0, 1.0, norm_eps);
-  // The published encoder's file misspells it; the official class then keeps this default.
-  require(json.get("elementwise_affine", true), json.name("elementwise_affine"), " must be true: norms without weights are not supported");
+  // elementwise_affine is not read: the official norms have weights, whatever it says.
   use_bias = json.get("use_bias", use_bias);
   use_mid_block = json.get("use_mid_block", use_mid_block);
 }
