@@ -1,7 +1,6 @@
 // The configs of ShallowUViT as JSON, read and written. Included by io/uvit_config.hpp.
 #pragma once
 
-
 #include "janusflow/core/inline.hpp"
 #include "janusflow/io/impl/json.hpp"
 #include "janusflow/io/uvit_config.hpp"
