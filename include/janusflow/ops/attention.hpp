@@ -182,14 +182,21 @@ template <class To>
 void hide_unseen(Index rows, Index pieces, float* scores, Index from, To&& to) {
   constexpr Index piece = simd::tile_columns;
   constexpr float hidden = -std::numeric_limits<float>::infinity();
+  alignas(64) float numbers[simd::width];
+  for (Index i = 0; i < simd::width; ++i) numbers[i] = static_cast<float>(i);
+  const simd::Batch places = simd::Batch::load_aligned(numbers);
   for (Index r = 0; r < rows; ++r) {
     const Index end = to(r);
     if (from <= 0 && end >= pieces * piece) continue;
-    float* some = scores + r * piece;
-    for (Index i = 0, first = 0; i < pieces; ++i, first += piece, some += rows * piece) {
-      if (end < first + piece) std::fill(some + std::max<Index>(end - first, 0), some + piece, hidden);
-      if (from > first) std::fill_n(some, std::min(from - first, piece), hidden);
-    }
+    // Vector by vector, of those alone that are not seen whole: how many lanes differs from row to row, which no branch foresees.
+    const auto hide = [&](Index lane) {
+      float* const at = scores + lane / piece * rows * piece + r * piece + lane % piece;
+      const simd::Batch place = places + simd::Batch(static_cast<float>(lane));
+      const simd::Batch seen = xsimd::select(place < simd::Batch(static_cast<float>(end)), simd::Batch::load_aligned(at), simd::Batch(hidden));
+      xsimd::select(place < simd::Batch(static_cast<float>(from)), simd::Batch(hidden), seen).store_aligned(at);
+    };
+    for (Index lane = 0; lane < std::min(from, pieces * piece); lane += simd::width) hide(lane);
+    for (Index lane = std::max<Index>(end, 0) / simd::width * simd::width; lane < pieces * piece; lane += simd::width) hide(lane);
   }
 }
 
@@ -201,7 +208,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   const Index dim = keys.in_features(), total = keys.out_features(), columns = scratch.columns;
   const Index limit = causal ? std::min(total, past + begin + rows) : total;  // keys the last query sees
   float *scores = scratch.scores.data(), *sums = scratch.sums.data();
-  std::fill_n(sums, rows * columns, 0.0f);
+  bool begun = false;  // whether the sums hold something
   for (Index r = 0; r < rows; ++r) pack_input_row<Dot>(query(begin + r), dim, scratch.words.data(), r, rows);
 
   const auto product = simd::gemm_tile_for<Dot>(rows);
@@ -223,7 +230,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
                          scratch.weights.data() + (word / simd::panel_chunk * rows + r) * simd::panel_chunk + word % simd::panel_chunk);
       }
     });
-    if (shrinks)
+    if (shrinks && begun)
       for (float* sum = sums; sum < sums + rows * columns; sum += rows * piece)
         for (Index r = 0; r < rows; ++r)
           for (Index d = 0; d < piece; ++d) sum[r * piece + d] *= softmax.shrink(r);
@@ -232,8 +239,10 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     const Index offset = block / Dot::depth;
     const Index depth = std::min(pieces * piece / Dot::depth, values.words() - offset);
     for (Index column = 0; column < columns; column += piece)
-      product(depth, scratch.weights.data(), {PanelPairs<Dot>(values).at(column / piece, offset)}, sums + column * rows, simd::Sums::go_on);
+      product(depth, scratch.weights.data(), {PanelPairs<Dot>(values).at(column / piece, offset)}, sums + column * rows, begun ? simd::Sums::go_on : simd::Sums::begin);
+    begun = true;
   }
+  if (!begun) std::fill_n(sums, rows * columns, 0.0f);
   for (Index r = 0; r < rows; ++r) {
     const float norm = softmax.norm(r);
     float* to = out(begin + r);

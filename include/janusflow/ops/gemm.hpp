@@ -22,6 +22,7 @@ struct PairOrder {
   }
   Index panel(Index pair, Index which) const {
     if (apart == 1) return 2 * pair + which;  // without a division
+    if (pair < apart) return pair + which * apart;  // likewise: a row's, whose first panels are half of them all
     return pair / apart * 2 * apart + pair % apart + which * apart;
   }
 };
@@ -127,18 +128,22 @@ Index blocks_at_once(const PackedInput<Dot>& input, Index row_blocks, Index weig
   return (row_blocks + sets - 1) / sets;
 }
 
-/// The product of one row, which waits for the weights to come from memory: of many pairs few long pieces a thread, each shorter than the
-/// one before, so that a thread that was slower is not waited for long.
+/// The product of one row, which waits for the weights to come from memory: of many pairs few long pieces a thread, in rounds of equal
+/// ones, each round shorter than the one before, so that threads that are as fast end together and one that is slower is not waited
+/// for long.
 template <class Dot, class Pairs, class Epilogue>
 void gemm_of_row(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
   constexpr Index together = simd::row_pairs;
   const Index count = pairs.count(), threads = num_threads();
-  const bool many = count >= 3 * threads * together;
-  const Index pieces = many ? 3 * threads : std::clamp<Index>(count, 1, 2 * threads);
+  constexpr std::array<Index, 5> before{0, 5, 8, 10, 11};  // elevenths of a thread's share before each round
+  constexpr Index rounds = before.size() - 1;
+  const bool many = count >= before.back() * threads * together;
+  const Index pieces = many ? rounds * threads : std::clamp<Index>(count, 1, 2 * threads);
   const auto begin = [&](Index piece) {
     if (!many || piece == pieces) return piece * count / pieces;
-    const Index left = pieces - piece;
-    return (count - count * left * left / (pieces * pieces)) / together * together;
+    const auto round = static_cast<std::size_t>(piece / threads);
+    const Index parts = before[round] * threads + piece % threads * (before[round + 1] - before[round]);
+    return count * parts / (before.back() * threads) / together * together;
   };
   parallel_for(pieces, [&](Index piece) {
     gemm_block<Dot>(0, 1, [&](Index row) { return input.panel(row); }, pairs, begin(piece), begin(piece + 1), epilogue);

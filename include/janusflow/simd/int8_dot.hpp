@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 #include <utility>
 
 #include "janusflow/simd/byte_words.hpp"
@@ -154,9 +155,14 @@ struct Int8Dot : ByteDot<ByteWords> {
     InputWord* const head = to;
     IntegerBatch sums(0);
     for (Index begin = 0; begin < k; begin += at_once) {
+      to += stride;
+      if constexpr (std::is_base_of_v<BytesAsTheyAre, Int8Dot>)
+        if (begin + at_once <= k) {  // as they come: gcc 12 would gather the words one by one
+          sums += quantise(values + begin, at_once, 1.0f / scale, reinterpret_cast<std::int8_t*>(to));
+          continue;
+        }
       alignas(64) std::int8_t q[at_once] = {};
       sums += quantise(values + begin, std::min(at_once, k - begin), 1.0f / scale, q);
-      to += stride;
       for (Index w = 0; w < panel_chunk; ++w) to[w] = input_word(q + w * depth);
     }
     put_head(start_of(sum_of(sums), offset), scale, head);
