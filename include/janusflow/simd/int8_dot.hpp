@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
 #include <type_traits>
 #include <utility>
 
@@ -114,11 +113,7 @@ struct ByteDot : Machine {
     return sums;
   }
   static std::int32_t sum_of(IntegerBatch x) {
-    alignas(64) std::array<std::int32_t, static_cast<std::size_t>(width)> lanes;
-    x.store_aligned(lanes.data());
-    return static_cast<std::int32_t>(std::accumulate(lanes.begin(), lanes.end(), std::uint32_t{0}, [](std::uint32_t a, std::int32_t b) {
-      return a + static_cast<std::uint32_t>(b);
-    }));
+    return static_cast<std::int32_t>(fold(reinterpret<Words>(x), [](Words a, Words b) { return a + b; }));
   }
 };
 

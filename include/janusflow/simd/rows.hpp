@@ -188,19 +188,19 @@ inline void finish_streaming() {
 }
 
 /// The lanes of x folded by a commutative f of batches: the upper half onto the lower one, until one is left.
-template <Index half = width / 2, class F>
-float fold(Batch x, F f) {
+template <Index half = width / 2, class Some, class F>
+typename Some::value_type fold(Some x, F f) {
   // The compilers' own vector type: xsimd 8.1 has no such shuffle.
-  using Floats [[gnu::vector_size(sizeof(Batch))]] = float;
-  Floats lanes;
+  using Lanes [[gnu::vector_size(sizeof(Some))]] = typename Some::value_type;
+  Lanes lanes;
   std::memcpy(&lanes, &x, sizeof(lanes));
   if constexpr (half == 0) {
     return lanes[0];
   } else {
-    const Floats moved = [&]<int... i>(std::integer_sequence<int, i...>) {
+    const Lanes moved = [&]<int... i>(std::integer_sequence<int, i...>) {
       return __builtin_shufflevector(lanes, lanes, ((i + half) % width)...);
     }(std::make_integer_sequence<int, static_cast<int>(width)>());
-    Batch upper;
+    Some upper;
     std::memcpy(&upper, &moved, sizeof(moved));
     return fold<half / 2>(f(x, upper), f);
   }
