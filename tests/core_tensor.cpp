@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <locale>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -47,6 +48,18 @@ TEST_CASE("shapes count their elements and rows") {
   CHECK(shape != Shape{2, 3, 5});
   CHECK(Shape<1>{{5}}.rows() == 1);
   CHECK(concat(shape, " and ", Shape{7}) == "[2, 3, 4] and [7]");
+}
+
+TEST_CASE("sentences do not follow the program's locale") {
+  struct Grouped : std::numpunct<char> {
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+    char do_decimal_point() const override { return ','; }
+  };
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Grouped));
+  const std::string sentence = concat(Shape{1000003}, ' ', 0.5);
+  std::locale::global(before);
+  CHECK(sentence == "[1000003] 0.5");
 }
 
 TEST_CASE("an empty extent makes an empty shape, however large the others are") {

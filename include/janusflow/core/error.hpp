@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -40,6 +41,7 @@ struct Part {
 #endif
 inline std::string join(const Part* parts, std::size_t count) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());  // whatever the program's own: 1000003, not 1.000.003
   for (std::size_t i = 0; i < count; ++i) parts[i].print(out, parts[i].value);
   return std::move(out).str();
 }
@@ -56,7 +58,7 @@ inline std::string join(const Part* parts, std::size_t count) {
 
 }  // namespace detail
 
-/// The arguments written one after another, as operator<< prints them.
+/// The arguments written one after another, as operator<< prints them in the "C" locale.
 template <class... Parts>
 std::string concat(const Parts&... parts) {
   const detail::Part list[] = {detail::Part::of(parts)...};
