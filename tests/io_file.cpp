@@ -1,4 +1,5 @@
 // Files: whole, mapped, atomically written.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -93,6 +94,21 @@ TEST_CASE("what a killed process of the same number has left stands in nobody's 
   write_file(folder / "a", "whole");
   CHECK(read_file(folder / "a", 10) == "whole");
 }
+
+#if defined(__linux__)
+TEST_CASE("a file being written is not open in programs that are started meanwhile") {
+  const Folder folder;
+  const AtomicFile file(folder / "a");
+  bool found = false;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;  // the iterator's own, by then
+    if (!contains(std::filesystem::read_symlink(entry, closed).string(), (folder / "a").string())) continue;
+    found = true;
+    CHECK((fcntl(std::stoi(entry.path().filename()), F_GETFD) & FD_CLOEXEC) != 0);
+  }
+  CHECK(found);
+}
+#endif
 
 TEST_CASE("a directory appears complete or not at all") {
   const Folder folder;

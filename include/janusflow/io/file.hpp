@@ -101,9 +101,14 @@ class AtomicFile {
       target_ = std::filesystem::canonical(path_, error);
       require(!error, "cannot write ", path_.string(), detail::leads_nowhere);
     }
+#if defined(JANUSFLOW_POSIX)
+    const char* mode = "wbxe";  // e (glibc, musl, BSD): programs that are started meanwhile do not inherit it
+#else
+    const char* mode = "wbx";
+#endif
     for (int tries = 1; !file_; ++tries) {
       temporary_ = detail::temporary_beside(target_);
-      file_ = std::fopen(temporary_.string().c_str(), "wbx");
+      file_ = std::fopen(temporary_.string().c_str(), mode);
       if (!file_ && (errno != EEXIST || tries == detail::temporary_tries)) detail::fail_with_errno("write", path_, errno);
     }
     std::setvbuf(file_, nullptr, _IOFBF, std::size_t{1} << 16);
