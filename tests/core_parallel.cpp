@@ -2,6 +2,8 @@
 #include "janusflow/core/parallel.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cmath>
@@ -109,6 +111,31 @@ TEST_CASE("loops of several threads of the program do not disturb each other") {
   }
   for (std::thread& program : programs) program.join();
   for (const Index sum : sums) CHECK(sum == 50 * 4950);
+}
+
+TEST_CASE("a forked process runs its loops, though it has none of the threads") {
+  const Threads scope(4);
+  std::atomic<Index> before = 0;
+  parallel_for(100, [&](Index i) { before += i; });
+  CHECK(before == 4950);
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    alarm(20);  // rather than wait for threads that are not there
+    Index sum = 0;
+    for (const int threads : {4, 3}) {
+      set_num_threads(threads);
+      parallel_for(100, [&](Index i) { sum += i; });  // in order on one thread: no need of an atomic sum
+    }
+    _exit(sum == 2 * 4950 ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  std::atomic<Index> after = 0;
+  parallel_for(100, [&](Index i) { after += i; });
+  CHECK(after == 4950);
 }
 
 TEST_CASE("chunks cover the range, in sizes that do not depend on the threads") {

@@ -17,6 +17,9 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 #include "janusflow/core/shape.hpp"
 
@@ -64,11 +67,21 @@ inline void set_num_threads(int threads) {
 
 namespace detail {
 
+/// Whether OpenMP's threads were left behind by a fork(): the child has none of them, and GCC's runtime would wait for them for ever.
+/// A process forked before its parent's first call has threads of its own.
+inline bool threads_left_behind() {
+  static bool left_behind = false;
+#if defined(__unix__) || defined(__APPLE__)
+  [[maybe_unused]] static const int watched = pthread_atfork(nullptr, nullptr, [] { left_behind = true; });
+#endif
+  return left_behind;
+}
+
 /// parallel_for on a body behind a pointer: the threads and the exceptions are compiled once, not for every loop.
 inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
 #if defined(_OPENMP)
   const int threads = static_cast<int>(std::min<Index>(num_threads(), count));
-  if (threads > 1 && !omp_in_parallel()) {
+  if (threads > 1 && !omp_in_parallel() && !threads_left_behind()) {
     std::exception_ptr error;
     std::atomic<Index> failed = count;
     std::mutex mutex;
@@ -95,7 +108,7 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
 
 /// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
 /// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. What the first failing piece throws
-/// is rethrown, on any number of threads; pieces after it may not run.
+/// is rethrown, on any number of threads; pieces after it may not run. A process forked after such a loop runs its own on one thread.
 template <class Body>
 void parallel_for(Index count, Body&& body) {
   using Callable = std::remove_reference_t<Body>;
