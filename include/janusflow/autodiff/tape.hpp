@@ -90,8 +90,8 @@ class Tape {
 
   /// The same of several results, whose gradients are known together.
   template <class T, int R, std::size_t N, class Backward>
-  void record(const char* op, std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots, std::array<Shape<R>, N> shapes, Backward backward) {
-    if (keeps_) keep(op, std::make_unique<RecordedTogether<T, R, N, Backward>>(std::move(slots), shapes, std::move(backward)));
+  void record(const char* op, std::array<std::shared_ptr<detail::GradientSlot<T>>, N> places, std::array<Shape<R>, N> shapes, Backward backward) {
+    if (keeps_) keep(op, std::make_unique<RecordedTogether<T, R, N, Backward>>(std::move(places), shapes, std::move(backward)));
   }
 
   /// While it lives nothing is recorded on this thread.
@@ -140,18 +140,18 @@ class Tape {
 
   template <class T, int R, std::size_t N, class Backward>
   struct RecordedTogether final : Step {
-    std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots;
+    std::array<std::shared_ptr<detail::GradientSlot<T>>, N> places;
     std::array<Shape<R>, N> shapes;
     Backward backward;
 
-    RecordedTogether(std::array<std::shared_ptr<detail::GradientSlot<T>>, N> slots, std::array<Shape<R>, N> shapes, Backward backward)
-        : slots(std::move(slots)), shapes(shapes), backward(std::move(backward)) {}
+    RecordedTogether(std::array<std::shared_ptr<detail::GradientSlot<T>>, N> places, std::array<Shape<R>, N> shapes, Backward backward)
+        : places(std::move(places)), shapes(shapes), backward(std::move(backward)) {}
     void run() override {
       std::array<Tensor<T, R>, N> gradients;
       bool any = false;
       for (std::size_t i = 0; i < N; ++i)
-        if (!slots[i]->sum.empty()) {
-          gradients[i] = std::move(slots[i]->sum).reshaped(shapes[i]);
+        if (!places[i]->sum.empty()) {
+          gradients[i] = std::move(places[i]->sum).reshaped(shapes[i]);
           any = true;
         }
       if (any) backward(std::move(gradients));
@@ -211,17 +211,17 @@ Var<T, R> result_of(const char* op, Tensor<T, R> value, Backward backward, const
 template <class T, int R, std::size_t N, class Backward, class... In>
 std::array<Var<T, R>, N> results_of(const char* op, std::array<Tensor<T, R>, N> values, Backward backward, const In&... inputs) {
   std::array<Var<T, R>, N> results;
-  std::array<std::shared_ptr<GradientSlot<T>>, N> slots;
+  std::array<std::shared_ptr<GradientSlot<T>>, N> places;
   std::array<Shape<R>, N> shapes;
   const bool recorded = records(inputs...);
   for (std::size_t i = 0; i < N; ++i) {
     shapes[i] = values[i].shape();
-    if (recorded) slots[i] = std::make_shared<GradientSlot<T>>(GradientSlot<T>{values[i].size()});
-    results[i] = Var<T, R>(std::move(values[i]), slots[i]);
+    if (recorded) places[i] = std::make_shared<GradientSlot<T>>(GradientSlot<T>{values[i].size()});
+    results[i] = Var<T, R>(std::move(values[i]), places[i]);
   }
   if (!recorded) return results;
   note_use(inputs...);
-  Tape::current()->record(op, slots, shapes, std::move(backward));
+  Tape::current()->record(op, places, shapes, std::move(backward));
   return results;
 }
 
