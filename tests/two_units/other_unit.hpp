@@ -5,3 +5,4 @@
 
 float sum_elsewhere(janusflow::TensorView<const float, 2> x);
 const janusflow::BufferPool* pool_elsewhere();
+bool reads_pictures_elsewhere();

@@ -36,32 +36,98 @@ inline void* grown(void* block, size_t size) {
 
 }  // namespace janusflow::detail
 
-// A program may have included its own stb before; it must find its macros as they were.
-#if defined(STBI_INCLUDE_STB_IMAGE_H)
-#define JANUSFLOW_RESTORE_STB_IMAGE
-#undef STBI_INCLUDE_STB_IMAGE_H
-#endif
-#if defined(INCLUDE_STB_IMAGE_WRITE_H)
-#define JANUSFLOW_RESTORE_STB_IMAGE_WRITE
-#undef INCLUDE_STB_IMAGE_WRITE_H
-#endif
+// A program may have its own stb, included before or after, with settings of its own: they do not reach this copy, and the program finds
+// its macros as they were.
+#pragma push_macro("INCLUDE_STB_IMAGE_WRITE_H")
 #pragma push_macro("STBIDEF")
 #pragma push_macro("STBIWDEF")
+#pragma push_macro("STBIW_ASSERT")
+#pragma push_macro("STBIW_CRC32")
+#pragma push_macro("STBIW_FREE")
+#pragma push_macro("STBIW_MALLOC")
+#pragma push_macro("STBIW_MEMMOVE")
+#pragma push_macro("STBIW_REALLOC")
+#pragma push_macro("STBIW_REALLOC_SIZED")
+#pragma push_macro("STBIW_ZLIB_COMPRESS")
 #pragma push_macro("STBI_ASSERT")
+#pragma push_macro("STBI_FREE")
+#pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma push_macro("STBI_MALLOC")
+#pragma push_macro("STBI_MAX_DIMENSIONS")
+#pragma push_macro("STBI_NO_BMP")
+#pragma push_macro("STBI_NO_GIF")
+#pragma push_macro("STBI_NO_HDR")
+#pragma push_macro("STBI_NO_JPEG")
+#pragma push_macro("STBI_NO_LINEAR")
+#pragma push_macro("STBI_NO_PIC")
+#pragma push_macro("STBI_NO_PNG")
+#pragma push_macro("STBI_NO_PNM")
+#pragma push_macro("STBI_NO_PSD")
+#pragma push_macro("STBI_NO_SIMD")
+#pragma push_macro("STBI_NO_STDIO")
+#pragma push_macro("STBI_NO_TGA")
+#pragma push_macro("STBI_ONLY_JPEG")
+#pragma push_macro("STBI_ONLY_PNG")
 #pragma push_macro("STBI_REALLOC")
 #pragma push_macro("STBI_REALLOC_SIZED")
-#pragma push_macro("STBI_FREE")
+#pragma push_macro("STBI_WRITE_NO_STDIO")
+#pragma push_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma push_macro("STB_IMAGE_WRITE_IMPLEMENTATION")
+#pragma push_macro("STB_IMAGE_WRITE_STATIC")
+#pragma push_macro("stbi__err")
+#pragma push_macro("stbi_failure_reason")
+#pragma push_macro("stbi_info_from_memory")
+#pragma push_macro("stbi_load_from_memory")
+#pragma push_macro("stbi_zlib_decode_malloc_guesssize_headerflag")
+#undef INCLUDE_STB_IMAGE_WRITE_H
 #undef STBIDEF
 #undef STBIWDEF
+#undef STBIW_ASSERT
+#undef STBIW_CRC32
+#undef STBIW_FREE
+#undef STBIW_MALLOC
+#undef STBIW_MEMMOVE
+#undef STBIW_REALLOC
+#undef STBIW_REALLOC_SIZED
+#undef STBIW_ZLIB_COMPRESS
 #undef STBI_ASSERT
+#undef STBI_FREE
+#undef STBI_INCLUDE_STB_IMAGE_H
 #undef STBI_MALLOC
+#undef STBI_MAX_DIMENSIONS
+#undef STBI_NO_BMP
+#undef STBI_NO_GIF
+#undef STBI_NO_HDR
+#undef STBI_NO_JPEG
+#undef STBI_NO_LINEAR
+#undef STBI_NO_PIC
+#undef STBI_NO_PNG
+#undef STBI_NO_PNM
+#undef STBI_NO_PSD
+#undef STBI_NO_SIMD
+#undef STBI_NO_STDIO
+#undef STBI_NO_TGA
+#undef STBI_ONLY_JPEG
+#undef STBI_ONLY_PNG
 #undef STBI_REALLOC
 #undef STBI_REALLOC_SIZED
-#undef STBI_FREE
+#undef STBI_WRITE_NO_STDIO
+#undef STB_IMAGE_IMPLEMENTATION
+#undef STB_IMAGE_WRITE_IMPLEMENTATION
+#undef STB_IMAGE_WRITE_STATIC
 #undef stbi__err
+#undef stbi_failure_reason
+#undef stbi_info_from_memory
+#undef stbi_load_from_memory
+#undef stbi_zlib_decode_malloc_guesssize_headerflag
 
-#define STB_IMAGE_STATIC
+// stb_image's functions are extern "C", so that the assembler would take calls of the program's own stb for calls of these. Inline, only
+// those that are called are compiled, and they go by names of their own.
+#define STBIDEF static inline
+#define stbi_failure_reason janusflow_stbi_failure_reason
+#define stbi_info_from_memory janusflow_stbi_info_from_memory
+#define stbi_load_from_memory janusflow_stbi_load_from_memory
+#define stbi_zlib_decode_malloc_guesssize_headerflag janusflow_stbi_zlib_decode_malloc_guesssize_headerflag
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
@@ -97,38 +163,44 @@ namespace janusflow::detail::stb {
 #pragma GCC pop_options
 #endif
 
-#undef STB_IMAGE_STATIC
-#undef STB_IMAGE_IMPLEMENTATION
-#undef STB_IMAGE_WRITE_STATIC
-#undef STB_IMAGE_WRITE_IMPLEMENTATION
-#undef STBI_INCLUDE_STB_IMAGE_H
-#undef INCLUDE_STB_IMAGE_WRITE_H
-#undef STBI_ONLY_PNG
-#undef STBI_ONLY_JPEG
-#undef STBI_NO_BMP
-#undef STBI_NO_GIF
-#undef STBI_NO_HDR
-#undef STBI_NO_LINEAR
-#undef STBI_NO_PIC
-#undef STBI_NO_PNM
-#undef STBI_NO_PSD
-#undef STBI_NO_SIMD
-#undef STBI_NO_STDIO
-#undef STBI_NO_TGA
-#undef STBI_WRITE_NO_STDIO
-#undef stbi__err
+#pragma pop_macro("INCLUDE_STB_IMAGE_WRITE_H")
 #pragma pop_macro("STBIDEF")
 #pragma pop_macro("STBIWDEF")
+#pragma pop_macro("STBIW_ASSERT")
+#pragma pop_macro("STBIW_CRC32")
+#pragma pop_macro("STBIW_FREE")
+#pragma pop_macro("STBIW_MALLOC")
+#pragma pop_macro("STBIW_MEMMOVE")
+#pragma pop_macro("STBIW_REALLOC")
+#pragma pop_macro("STBIW_REALLOC_SIZED")
+#pragma pop_macro("STBIW_ZLIB_COMPRESS")
 #pragma pop_macro("STBI_ASSERT")
+#pragma pop_macro("STBI_FREE")
+#pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma pop_macro("STBI_MALLOC")
+#pragma pop_macro("STBI_MAX_DIMENSIONS")
+#pragma pop_macro("STBI_NO_BMP")
+#pragma pop_macro("STBI_NO_GIF")
+#pragma pop_macro("STBI_NO_HDR")
+#pragma pop_macro("STBI_NO_JPEG")
+#pragma pop_macro("STBI_NO_LINEAR")
+#pragma pop_macro("STBI_NO_PIC")
+#pragma pop_macro("STBI_NO_PNG")
+#pragma pop_macro("STBI_NO_PNM")
+#pragma pop_macro("STBI_NO_PSD")
+#pragma pop_macro("STBI_NO_SIMD")
+#pragma pop_macro("STBI_NO_STDIO")
+#pragma pop_macro("STBI_NO_TGA")
+#pragma pop_macro("STBI_ONLY_JPEG")
+#pragma pop_macro("STBI_ONLY_PNG")
 #pragma pop_macro("STBI_REALLOC")
 #pragma pop_macro("STBI_REALLOC_SIZED")
-#pragma pop_macro("STBI_FREE")
-#if defined(JANUSFLOW_RESTORE_STB_IMAGE)
-#define STBI_INCLUDE_STB_IMAGE_H
-#undef JANUSFLOW_RESTORE_STB_IMAGE
-#endif
-#if defined(JANUSFLOW_RESTORE_STB_IMAGE_WRITE)
-#define INCLUDE_STB_IMAGE_WRITE_H
-#undef JANUSFLOW_RESTORE_STB_IMAGE_WRITE
-#endif
+#pragma pop_macro("STBI_WRITE_NO_STDIO")
+#pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma pop_macro("STB_IMAGE_WRITE_IMPLEMENTATION")
+#pragma pop_macro("STB_IMAGE_WRITE_STATIC")
+#pragma pop_macro("stbi__err")
+#pragma pop_macro("stbi_failure_reason")
+#pragma pop_macro("stbi_info_from_memory")
+#pragma pop_macro("stbi_load_from_memory")
+#pragma pop_macro("stbi_zlib_decode_malloc_guesssize_headerflag")

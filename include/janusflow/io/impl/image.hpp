@@ -31,7 +31,7 @@ JANUSFLOW_INLINE Picture decode_picture(std::span<const std::byte> file, const s
   const auto* bytes = reinterpret_cast<const detail::stb::stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
   int width = 0, height = 0, channels = 0;
-  require(detail::stb::stbi_info_from_memory(bytes, size, &width, &height, &channels), name,
+  require(detail::stb::janusflow_stbi_info_from_memory(bytes, size, &width, &height, &channels), name,
           " cannot be decoded: its header is damaged, or of a kind that is not read");
   require(width > 0 && height > 0 && Index{height} <= pixel_limit / width, name, ": ", width, " x ", height,
           " pixels are more than the limit of ", pixel_limit);
@@ -40,9 +40,9 @@ JANUSFLOW_INLINE Picture decode_picture(std::span<const std::byte> file, const s
   // Blocks that grow are the data, twice as large when it does not fit, and what a PNG's is inflated to, likewise; some files have a
   // little more of that than they need.
   detail::growth = {std::max<std::uint64_t>(2 * file.size() + 4096, 2 * data.raw + 65536), false};
-  const detail::StbPixels pixels(detail::stb::stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
+  const detail::StbPixels pixels(detail::stb::janusflow_stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
   require(!detail::growth.refused, name, " is damaged: its data is inflated to more than its header says");
-  require(pixels != nullptr, name, " cannot be decoded: ", detail::stb::stbi_failure_reason());
+  require(pixels != nullptr, name, " cannot be decoded: ", detail::stb::janusflow_stbi_failure_reason());
   return Picture(TensorView<const std::uint8_t, 3>(pixels.get(), Shape<3>{{height, width, 3}}));
 }
 
