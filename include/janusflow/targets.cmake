@@ -65,6 +65,7 @@ function(janusflow_define component include_dir)
     add_library(janusflow::instances ALIAS janusflow_instances)
     target_link_libraries(janusflow_instances PUBLIC janusflow::janusflow)
     target_compile_definitions(janusflow_instances INTERFACE JANUSFLOW_LINK_INSTANCES)
+    set_target_properties(janusflow_instances PROPERTIES POSITION_INDEPENDENT_CODE ON) # shared libraries may link it
     return()
   endif()
   target_compile_features(janusflow::core INTERFACE cxx_std_20)
