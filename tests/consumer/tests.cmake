@@ -2,6 +2,9 @@
 set(prefix "${CMAKE_CURRENT_BINARY_DIR}/installed")
 add_test(NAME install COMMAND "${CMAKE_COMMAND}" --install "${CMAKE_BINARY_DIR}" --prefix "${prefix}")
 set_tests_properties(install PROPERTIES LABELS package FIXTURES_SETUP installed)
+add_test(NAME install_license COMMAND "${CMAKE_COMMAND}" -E compare_files "${PROJECT_SOURCE_DIR}/LICENSE"
+                                                        "${prefix}/${CMAKE_INSTALL_DOCDIR}/LICENSE")
+set_tests_properties(install_license PROPERTIES LABELS package FIXTURES_REQUIRED installed)
 
 # add_consumer(<name> <source folder> [setting of CMake...] [RUN <program> <argument>...]): configures, builds and runs a project.
 function(add_consumer name source)
@@ -19,6 +22,18 @@ set(installed -DHOW=find_package -DVERSION=${PROJECT_VERSION} "-DCMAKE_PREFIX_PA
 set(no_json -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON)
 add_consumer(find_package ${source} ${installed} RUN consumer)
 add_consumer(find_package_core ${source} ${installed} -DCOMPONENTS=core ${no_json} RUN consumer)
+
+# Installed with the headers in a folder that does not lie in the prefix.
+set(elsewhere "${CMAKE_CURRENT_BINARY_DIR}/installed_elsewhere")
+add_test(NAME install_elsewhere
+         COMMAND "${CMAKE_CTEST_COMMAND}" --build-and-test "${PROJECT_SOURCE_DIR}" "${elsewhere}/build" --build-generator "${CMAKE_GENERATOR}"
+                 --build-target install --build-options "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" -DJANUSFLOW_CORE_ONLY=ON
+                 "-DCMAKE_INSTALL_PREFIX=${elsewhere}/prefix" "-DCMAKE_INSTALL_INCLUDEDIR=${elsewhere}/headers")
+set_tests_properties(install_elsewhere PROPERTIES LABELS package FIXTURES_SETUP installed_elsewhere)
+add_consumer(find_package_elsewhere ${source} -DHOW=find_package -DVERSION=${PROJECT_VERSION} "-DCMAKE_PREFIX_PATH=${elsewhere}/prefix"
+             -DCOMPONENTS=core RUN consumer)
+set_tests_properties(consumer_find_package_elsewhere PROPERTIES FIXTURES_REQUIRED installed_elsewhere)
+
 add_consumer(add_subdirectory ${source} -DHOW=add_subdirectory "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}" RUN consumer)
 add_consumer(add_subdirectory_core ${source} -DHOW=add_subdirectory "-DJANUSFLOW_DIR=${PROJECT_SOURCE_DIR}"
              -DJANUSFLOW_CORE_ONLY=ON ${no_json} RUN consumer)
