@@ -138,7 +138,7 @@ int main(int argc, char** argv) {
     if (negative->count()) request.negative_prompt = options.negative;
     require_command(!negative->count() || request.guidance_scale != 1, "--negative-prompt has no effect with --guidance 1");
     if (!options.noise.empty()) {
-      request.noise = SafetensorsFile(options.noise).at("noise").to_tensor<float, 4>();
+      request.noise = std::make_shared<Tensor<float, 4>>(SafetensorsFile(options.noise).at("noise").to_tensor<float, 4>());
       if (cli.count("--batch-count") == 0)  // then the noise says how many
         request.images_per_prompt = std::max<Index>(1, request.noise->shape()[0] / std::ssize(request.prompts));
     }

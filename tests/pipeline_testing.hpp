@@ -17,7 +17,7 @@ inline TextToImageRequest golden_request(const Golden& golden) {
   request.prompts = {golden_prompt};
   request.num_inference_steps = 4;
   request.guidance_scale = 2;
-  request.noise = golden.tensor<4>("gen.noise");
+  request.noise = std::make_shared<Tensor<float, 4>>(golden.tensor<4>("gen.noise"));
   return request;
 }
 

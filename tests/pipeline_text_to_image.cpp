@@ -29,6 +29,10 @@ TextToImageRequest two_steps() {
   return request;
 }
 
+std::shared_ptr<Tensor<float, 4>> shared_noise(std::uint64_t seed, Index channels, Index height, Index width) {
+  return std::make_shared<Tensor<float, 4>>(noise(seed, channels, height, width));
+}
+
 /// v_conditional or, for a negative prompt, its velocity, times the one step: latents of a single unguided step less the noise.
 Tensor<float, 4> one_step(const std::string& prompt, double guidance, std::optional<std::string> negative = {}) {
   TextToImageRequest request = two_steps();
@@ -281,10 +285,11 @@ TEST_CASE("text to image: other sizes and given noise") {
   CHECK(result.latents.shape() == Shape{1, 4, 6, 14});
   CHECK(result.pictures.at(0).shape() == Shape{48, 112, 3});
   TextToImageRequest given = two_steps();
-  given.noise = noise(42, 4, 6, 14);
+  given.noise = shared_noise(42, 4, 6, 14);
   CHECK(same(painter()(given).latents, result.latents));
-  given.width = 112;
-  CHECK(same(painter()(given).latents, result.latents));
+  TextToImageRequest copy = given;  // with the same noise
+  copy.width = 112;
+  CHECK(same(painter()(copy).latents, result.latents));
 }
 
 TEST_CASE("text to image: requests that cannot be are refused in one sentence") {
@@ -310,18 +315,19 @@ TEST_CASE("text to image: requests that cannot be are refused in one sentence") 
           "at times only");
   CHECK(refusal([](auto& r) { r.height = 100; }) == "text to image: the height must be a multiple of 16 from 16 to 16384, not 100");
   CHECK(refusal([](auto& r) { r.width = -16; }) == "text to image: the width must be a multiple of 16 from 16 to 16384, not -16");
-  CHECK(refusal([](auto& r) { r.noise = noise(1, 3, 12, 12); }) ==
+  CHECK(refusal([](auto& r) { r.noise = shared_noise(1, 3, 12, 12); }) ==
         "text to image: the noise is [1, 3, 12, 12], expected [1, 4, 12, 12]");
-  CHECK(refusal([](auto& r) { r.noise = noise(1, 4, 11, 12); }) ==
+  CHECK(refusal([](auto& r) { r.noise = shared_noise(1, 4, 11, 12); }) ==
         "text to image: the noise is [1, 4, 11, 12], expected [1, 4, 12, 12]");
-  CHECK(refusal([](auto& r) { r.images_per_prompt = 2, r.noise = noise(1, 4, 12, 12); }) ==
+  CHECK(refusal([](auto& r) { r.images_per_prompt = 2, r.noise = shared_noise(1, 4, 12, 12); }) ==
         "text to image: the noise is [1, 4, 12, 12], expected [2, 4, 12, 12]");
-  CHECK(refusal([](auto& r) { r.noise = noise(1, 4, 12, 12), r.height = 48; }) ==
+  CHECK(refusal([](auto& r) { r.noise = shared_noise(1, 4, 12, 12), r.height = 48; }) ==
         "text to image: the noise is [1, 4, 12, 12], expected [1, 4, 6, 12]");
-  CHECK(refusal([](auto& r) { r.noise = noise(1, 4, 12, 12), r.width = 48; }) ==
+  CHECK(refusal([](auto& r) { r.noise = shared_noise(1, 4, 12, 12), r.width = 48; }) ==
         "text to image: the noise is [1, 4, 12, 12], expected [1, 4, 12, 6]");
-  CHECK(refusal([](auto& r) { (r.noise = noise(1, 4, 12, 12))->data()[5] = std::nanf(""); }) ==
-        "text to image: the noise holds NaN or infinity");
+  const auto damaged = shared_noise(1, 4, 12, 12);
+  damaged->data()[5] = std::nanf("");
+  CHECK(refusal([&](auto& r) { r.noise = damaged; }) == "text to image: the noise holds NaN or infinity");
   CHECK(refusal([](auto& r) { r.prompts = {std::string(1100, 'x')}; }).find("is longer than the model's 1024") != std::string::npos);
   CHECK(refusal([](auto& r) { r.prompts = {std::string(1000, 'x')}; }).find("is longer than the model's 1024") != std::string::npos);
   CHECK(refusal([](auto& r) { r.negative_prompt = std::string(1000, 'x'); }).find("is longer than the model's 1024") != std::string::npos);

@@ -17,7 +17,8 @@ int main() {
   const Shape<4> shape = by_seed.latents.shape();  // [1, Z, h, w]
   TextToImageRequest request;
   request.prompts = {"snowman"};
-  request.noise = noise(3, shape[1], shape[2], shape[3]);  // torch.manual_seed(3); torch.randn(1, Z, h, w)
+  // torch.manual_seed(3); torch.randn(1, Z, h, w)
+  request.noise = std::make_shared<Tensor<float, 4>>(noise(3, shape[1], shape[2], shape[3]));
   const auto by_noise = paint(request);
   std::printf("%s\n", std::ranges::equal(by_seed.pictures[0], by_noise.pictures[0]) ? "the same picture" : "another picture");
 

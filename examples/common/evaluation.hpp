@@ -166,10 +166,11 @@ PictureAccuracy measure_pictures(const TextToImage<P>& painter, const Evaluation
     set(request);
     Shape<4> shape = data.noise.shape();
     shape[0] = static_cast<Index>(count);
-    request.noise.emplace(shape);
+    const auto noise = std::make_shared<Tensor<float, 4>>(shape);
+    request.noise = noise;
     for (std::size_t i = 0; i < count; ++i) {
       request.prompts.push_back(items[begin + i].name);
-      std::copy_n(data.noise.data() + items[begin + i].noise * floats, floats, request.noise->data() + static_cast<Index>(i) * floats);
+      std::copy_n(data.noise.data() + items[begin + i].noise * floats, floats, noise->data() + static_cast<Index>(i) * floats);
     }
     auto result = painter(request, [&](const TextToImageProgress& now) {
       const double done = static_cast<double>(begin + now.first) + static_cast<double>(now.pictures) * now.t;

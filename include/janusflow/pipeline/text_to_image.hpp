@@ -20,7 +20,7 @@ struct AutoencoderFiles;
 struct JanusFlowConfig;
 struct ModelFiles;
 
-/// What is asked of TextToImage.
+/// What is asked of TextToImage. Copies share the noise.
 struct TextToImageRequest {
   std::vector<std::string> prompts;            // at least one
   std::optional<std::string> negative_prompt = {};  // takes the place of the unconditional row
@@ -36,10 +36,11 @@ struct TextToImageRequest {
   double reuse_threshold = 0.0;  // a velocity expected to change by less is extrapolated instead (reused); 0: none
   Index height = 0, width = 0;  // of the pictures, in pixels; 0: the model's own size
   bool vae_tiling = false;      // decode in strips: the same pictures in less memory and more time (decode_in_strips)
-  std::optional<Tensor<float, 4>> noise = {};  // [pictures, Z, h, w] to start from in place of the seed's; any h and w where none are set
+  /// [pictures, Z, h, w] to start from in place of the seed's; any h and w where none are set.
+  std::shared_ptr<const Tensor<float, 4>> noise = {};
 };
 
-/// What a TextToImage observer is shown after every step.
+/// What a TextToImage observer is shown after every step. `latents` and `preview` are of that call alone, and not to be kept for later.
 struct TextToImageProgress {
   std::size_t step, total_steps;  // total_steps is 0 where the solver chooses its steps
   double t;                       // reached, in (0, 1]
