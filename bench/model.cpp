@@ -5,6 +5,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "janusflow/io/load.hpp"
@@ -57,7 +58,7 @@ Sizes sizes_of(const std::string& name) {
     s.vae.block_out_channels = {128, 256, 512, 512}, s.vae.layers_per_block = 2;
     s.latent_side = 48;
   } else {
-    l.vocab_size = 1536, l.hidden_size = 256, l.intermediate_size = 704, l.num_hidden_layers = 6;
+    l.vocab_size = 1536, l.hidden_size = 256, l.intermediate_size = 576, l.num_hidden_layers = 6;
     l.num_attention_heads = l.num_key_value_heads = 4, l.head_dim = 64, l.max_position_embeddings = 1024;
     s.model.vision_und_enc = {"siglip_tiny_patch16_64", 64, 192, 4, 3, 16, 4.0};
     gen(12, 128, 256);
@@ -106,9 +107,9 @@ class Peaks {
 
 struct Result {
   std::string name, precision, detail;
-  double seconds = 0;      // median
-  double of_peak = 0;      // median; 0 where nobody counted the work
-  double peak_memory = 0;  // of the part, weights included
+  double seconds = 0;               // median
+  std::optional<double> of_peak{};  // median; none where nobody counted the work
+  double peak_memory = 0;           // of the part, weights included
 };
 
 /// Lets peak_memory() begin again from what the process holds now (Linux).
@@ -132,8 +133,16 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// FLOP (2 for a multiply-add) that the mathematics of the published sizes asks for: docs/performance.md counts them.
-constexpr double step_flop = 3.003e12, decode_flop = 1.406e12, siglip_flop = 0.381e12, prefill_flop = 1.516e12;
+// FLOP (2 for a multiply-add) that the mathematics of the published sizes asks for: docs/performance.md has them.
+constexpr double decode_flop = 1.406e12, siglip_flop = 0.381e12;
+
+/// So many tokens through the layers of the language model, with so many pairs of a query and a key that it sees.
+constexpr double language_flop(double tokens, double pairs) {
+  return 24 * (2.0 * 2048 * (4 * 2048 + 3 * 5632) * tokens + 4.0 * 2048 * pairs);
+}
+constexpr double prefill_flop(double tokens) { return language_flop(tokens, tokens * (tokens + 1) / 2); }
+/// A picture's 577 tokens behind the whole prompt, and behind its first token alone; the generation encoder once and the decoder twice.
+constexpr double step_flop(double prompt) { return language_flop(2 * 577, 577 * (578 + prompt + 1)) + 0.104e12; }
 
 template <class P>
 std::vector<Result> run(const Settings& settings, Peaks& peaks) {
@@ -169,7 +178,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       before = after;
     }
     result.seconds = median(seconds);
-    result.of_peak = median(shares);
+    if (work > 0) result.of_peak = median(shares);
     if (kind == Work::flop) result.peak_memory = static_cast<double>(peak_memory());
     peaks.forget_block();
     forget_peak_memory();
@@ -245,7 +254,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
       const SequenceContext start{&cache, 0, 0};
       language.model(filled({{1, settings.tokens, c.language.hidden_size}}), {&start, 1}, Remember::yes);
     };
-    measure("prefill", settings.repeat, full ? prefill_flop * static_cast<double>(settings.tokens) / 600 : 0, prefill).detail =
+    measure("prefill", settings.repeat, full ? prefill_flop(static_cast<double>(settings.tokens)) : 0, prefill).detail =
         concat(settings.tokens, " tokens");
   }
   if (settings.wants("decode")) {
@@ -282,10 +291,11 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     const auto step = [&] {
       velocity_in_groups(language.model, head, z, 500.0f, picture_of, rows, pictures_at_once(c, sizes.latent_side, sizes.latent_side, 2));
     };
-    const auto work = [&](double flop) { return usual ? static_cast<double>(batch) * flop : 0; };
+    const double flop = step_flop(static_cast<double>(settings.prompt));
+    const auto work = [&](double of_one) { return usual ? static_cast<double>(batch) * of_one : 0; };
     const std::string pictures = concat(batch, batch == 1 ? " picture" : " pictures");
     if (settings.wants("picture_step"))
-      measure("picture_step", settings.repeat, work(step_flop), step).detail = batch == 1 ? "two guided rows" : pictures;
+      measure("picture_step", settings.repeat, work(flop), step).detail = batch == 1 ? "two guided rows" : pictures;
     if (settings.wants("picture")) {
       AutoencoderDecoder<typename P::Precise> decoder(sizes.vae);
       randomize(decoder, 3);
@@ -295,7 +305,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
         const Tensor<float, 4> latents(Shape{Index{1}, sizes.latent_side, sizes.latent_side, sizes.vae.latent_channels}, 0.3f);
         for (Index i = 0; i < batch; ++i) decoder(latents);
       };
-      measure("picture", 1, work(settings.steps * step_flop + decode_flop), picture, Work::flop, false).detail =
+      measure("picture", 1, work(settings.steps * flop + decode_flop), picture, Work::flop, false).detail =
           concat(settings.steps, " steps, ", pictures);
     }
   }
@@ -342,7 +352,7 @@ int main(int argc, char** argv) try {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     for (const Result& r : results)
       rows.push_back({{"name", r.name}, {"precision", r.precision}, {"detail", r.detail}, {"threads", settings.threads}, {"seconds", r.seconds},
-                      {"of_peak", r.of_peak}, {"peak_rss_MB", r.peak_memory / 1e6}});
+                      {"of_peak", r.of_peak ? nlohmann::ordered_json(*r.of_peak) : nullptr}, {"peak_rss_MB", r.peak_memory / 1e6}});
     const nlohmann::ordered_json report{{"machine", machine_name()},
                                         {"peak",
                                          {{"f32", peaks.flops["f32"] / 1e9},
@@ -363,7 +373,8 @@ int main(int argc, char** argv) try {
   if (md) std::cout << "|---|---|---|---|---|---|---|\n";
   for (const Result& r : results)
     std::cout << edge << r.name << separator << r.precision << separator << settings.threads << separator << r.seconds << separator
-              << r.of_peak << separator << std::lround(r.peak_memory / 1e6) << separator << quote << r.detail << quote << end;
+              << (r.of_peak ? concat(*r.of_peak) : "") << separator << std::lround(r.peak_memory / 1e6) << separator << quote << r.detail
+              << quote << end;
 } catch (const std::exception& error) {
   std::cerr << "model: " << error.what() << '\n';
   return 1;

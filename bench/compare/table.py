@@ -115,4 +115,5 @@ for precision in args.precision.split(","):
         for peer in peers.values():
             other = peer(row, precision)
             cells.append("" if other is None else f"{other:.4g} ({other / seconds:.2f})")
-        print(f"| {row['name']} {row['detail']} | {precision} | {seconds:.4g} | {float(row['of_peak']):.1%} | {' | '.join(cells)} |", flush=True)
+        of_peak = f"{float(row['of_peak']):.1%}" if row["of_peak"] else ""
+        print(f"| {row['name']} {row['detail']} | {precision} | {seconds:.4g} | {of_peak} | {' | '.join(cells)} |", flush=True)
