@@ -1,6 +1,8 @@
-// kernels: every operation at JanusFlow-1.3B's shapes, in FLOP/s or bytes/s and as a share of what the machine can do at most.
+// kernels: the heaviest operations at JanusFlow-1.3B's shapes, in FLOP/s or bytes/s and as a share of what the machine can do at most.
 #include <benchmark/benchmark.h>
 
+#include "exit_status.hpp"
+#include "janusflow/core/cache.hpp"
 #include "janusflow/nn/layers.hpp"
 #include "janusflow/nn/random_weights.hpp"
 #include "peak.hpp"
@@ -22,7 +24,8 @@ Parameter randomized(Parameter parameter) {
   return parameter;
 }
 
-/// Calls f over and over; `work` is what one call has to do, in FLOP or bytes, and `peak` the most of it in a second.
+/// Calls f over and over; `work` is what one call has to do, in FLOP or bytes, and `peak` the most of it in a second, 0 where that is not
+/// known.
 template <class F>
 void run(benchmark::State& state, const char* unit, double work, double peak, F&& f) {
   double seconds = 0;
@@ -35,10 +38,12 @@ void run(benchmark::State& state, const char* unit, double work, double peak, F&
   }
   const double rate = work * static_cast<double>(state.iterations()) / seconds;
   state.counters[unit] = rate / 1e9;
-  state.counters["of_peak"] = rate / peak;
+  if (peak > 0) state.counters["of_peak"] = rate / peak;
 }
 
-double read_peak() {
+/// The most that memory gives; 0 for so few bytes that they stay in the last cache from call to call.
+double read_peak(double bytes) {
+  if (bytes <= static_cast<double>(last_cache_bytes())) return 0;
   static const double bandwidth = [] {
     double best = 0;
     {
@@ -70,7 +75,8 @@ template <class Dot>
 void matrix_vector(benchmark::State& state) {
   const auto weight = randomized(PackedMatrix<Dot>(state.range(0), state.range(1)));
   const auto x = filled(Shape{Index{1}, state.range(1)});
-  run(state, "GB/s", static_cast<double>(weight.storage().size_bytes()), read_peak(), [&] { linear(x, weight); });
+  const auto bytes = static_cast<double>(weight.storage().size_bytes());
+  run(state, "GB/s", bytes, read_peak(bytes), [&] { linear(x, weight); });
 }
 
 /// x + the second layer of what follows the first: a transformer's feed-forward, rows [m, k], `hidden` between, gated or by GELU.
@@ -131,7 +137,8 @@ void depthwise(benchmark::State& state) {
 /// Operations that read a tensor once and write one: twice its bytes.
 template <class F>
 void elementwise(benchmark::State& state, const Tensor<float, 4>& x, F&& f) {
-  run(state, "GB/s", 2.0 * sizeof(float) * static_cast<double>(x.size()), read_peak(), [&] { benchmark::DoNotOptimize(f(x)); });
+  const double bytes = 2.0 * sizeof(float) * static_cast<double>(x.size());
+  run(state, "GB/s", bytes, read_peak(bytes), [&] { benchmark::DoNotOptimize(f(x)); });
 }
 const Tensor<float, 4>& states() {  // two rows of a guided step
   static const auto x = filled(Shape{Index{1}, Index{2}, Index{577}, Index{2048}});
@@ -185,6 +192,8 @@ int main(int argc, char** argv) {
       {"gelu", activation_gelu},       {"silu", activation_silu}, {"global_response_norm", response_norm}};
   for (const auto& [name, f] : others) benchmark::RegisterBenchmark(name, f)->UseManualTime();
   benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  std::size_t matched = 0;
+  const int status = bench::exit_status("kernels", [&] { matched = benchmark::RunSpecifiedBenchmarks(); });
+  return status == 0 && matched == 0 ? 2 : status;  // which it has said itself
 }

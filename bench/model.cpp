@@ -6,8 +6,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <random>
 
+#include "exit_status.hpp"
+#include "janusflow/io/file.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/io/random_checkpoint.hpp"
 #include "janusflow/models/decode_in_strips.hpp"
@@ -16,6 +17,7 @@
 #include "peak.hpp"
 
 using namespace janusflow;
+using bench::InterruptGuard;
 
 namespace {
 
@@ -118,16 +120,6 @@ void forget_peak_memory() {
   std::ofstream("/proc/self/clear_refs") << 5;
 }
 
-/// A file that is removed at the end.
-struct TemporaryFile {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / concat("janusflow_bench_", std::random_device()(), ".safetensors");
-
-  ~TemporaryFile() {
-    std::error_code error;
-    std::filesystem::remove(path, error);
-  }
-};
-
 double median(std::vector<double> values) {
   std::ranges::nth_element(values, values.begin() + std::ssize(values) / 2);
   return values[values.size() / 2];
@@ -147,10 +139,7 @@ constexpr double step_flop(double prompt) { return language_flop(2 * 577, 577 * 
 template <class P>
 std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   Sizes sizes = sizes_of(settings.config);
-  if (settings.size > 0) {
-    require(settings.size % 16 == 0, "--size ", settings.size, " is no multiple of 16");
-    sizes.latent_side = settings.size / 8;
-  }
+  if (settings.size > 0) sizes.latent_side = settings.size / 8;
   const JanusFlowConfig& c = sizes.model;
   const bool full = settings.config == "1.3b", usual = full && settings.size == 0;  // sizes whose work has been counted
   using Matrix = typename P::Matrix;
@@ -164,6 +153,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
     Result& result = results.back();
     const auto call = [&] {
       part();
+      InterruptGuard::throw_if_requested();  // while there is a checkpoint to be removed; else Ctrl-C ends the program by itself
       if (result.peak_memory == 0) result.peak_memory = static_cast<double>(peak_memory());
     };
     if (warm_up) call();
@@ -229,17 +219,30 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   }
 
   if (settings.wants("load")) {
-    const TemporaryFile file;
+    const InterruptGuard::Noted here;
+    std::error_code error;
+    const auto temporary = std::filesystem::temp_directory_path(error);
+    require(!error, "cannot write into the directory for temporary files, TMPDIR: ", error.message());
+    const AtomicDirectory directory(temporary / "janusflow_bench");  // never committed: what is in it is removed
+    const auto path = directory.path() / "model.safetensors";
     double bytes = 0;
     {
       LlamaForCausalLM<Layout> layout(c.language);
-      write_safetensors(file.path, random_entries(layout, 1, Dtype::bf16), {});
-      bytes = static_cast<double>(std::filesystem::file_size(file.path));
+      auto entries = random_entries(layout, 1, Dtype::bf16);
+      for (SafetensorsEntry& entry : entries)
+        entry.write = [write = std::move(entry.write)](const auto& put) {
+          write([&](const auto& block) {
+            InterruptGuard::throw_if_requested();
+            put(block);
+          });
+        };
+      write_safetensors(path, entries, {});
+      bytes = static_cast<double>(std::filesystem::file_size(path));
     }
     forget_peak_memory();
     const auto load_it = [&] {
       LlamaForCausalLM<P> language(c.language);
-      janusflow::load(language, std::make_shared<const Checkpoint>(file.path));
+      janusflow::load(language, std::make_shared<const Checkpoint>(path));
     };
     measure("load", settings.repeat, full ? bytes : 0, load_it, Work::bytes).detail = concat(std::lround(bytes / 1e6), " MB of bf16");
   }
@@ -319,27 +322,9 @@ std::string machine_name() {
   return "unknown";
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
-  Settings settings;
-  CLI::App app{"Measures JanusFlow's parts on random weights made in memory."};
-  app.add_option("--config", settings.config, "sizes")->check(CLI::IsMember({"1.3b", "emoji"}))->capture_default_str();
-  app.add_option("--precision", settings.precisions, "f32, bf16, int8, q4, or several")->check(CLI::IsMember({"f32", "bf16", "int8", "q4"}))->delimiter(',')->capture_default_str();
-  app.add_option("--only", settings.parts, "parts to measure; unless given all but the whole picture and load, which writes a checkpoint")
-      ->check(CLI::IsMember(part_names))
-      ->delimiter(',');
-  app.add_option("-t,--threads", settings.threads, "threads")->capture_default_str();
-  app.add_option("--repeat", settings.repeat, "the median of so many runs")->check(CLI::Range(1, 1000))->capture_default_str();
-  app.add_option("--steps", settings.steps, "steps of a whole picture")->check(CLI::Range(1, 1000))->capture_default_str();
-  app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
-  app.add_option("--batch", settings.batch, "pictures in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
-  app.add_option("--size", settings.size, "side of the pictures that are painted, in pixels, a multiple of 16; 0: the config's")->check(CLI::Range(0, 4096))->capture_default_str();
-  app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
-  app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+/// Measures what is asked for, and prints it.
+void measure_all(const Settings& settings) {
   set_num_threads(settings.threads);
-
   Peaks peaks;
   std::vector<Result> results;
   for (const std::string& precision : settings.precisions)
@@ -361,7 +346,7 @@ int main(int argc, char** argv) try {
                                           {"read_GBps", peaks.read / 1e9}}},
                                         {"results", rows}};
     std::cout << report.dump(1) << '\n';
-    return 0;
+    return;
   }
   const bool md = settings.output == "md";
   const std::string separator = md ? " | " : ",", edge = md ? "| " : "", end = md ? " |\n" : "\n", quote = md ? "" : "\"";  // a detail may have commas
@@ -375,7 +360,36 @@ int main(int argc, char** argv) try {
     std::cout << edge << r.name << separator << r.precision << separator << settings.threads << separator << r.seconds << separator
               << (r.of_peak ? concat(*r.of_peak) : "") << separator << std::lround(r.peak_memory / 1e6) << separator << quote << r.detail
               << quote << end;
-} catch (const std::exception& error) {
-  std::cerr << "model: " << error.what() << '\n';
-  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Measures JanusFlow's parts on random weights made in memory."};
+  app.add_option("--config", settings.config, "sizes")->check(CLI::IsMember({"1.3b", "emoji"}))->capture_default_str();
+  app.add_option("--precision", settings.precisions, "f32, bf16, int8, q4, or several")->check(CLI::IsMember({"f32", "bf16", "int8", "q4"}))->delimiter(',')->capture_default_str();
+  app.add_option("--only", settings.parts, "parts to measure; unless given all but the whole picture and load, which writes a checkpoint")
+      ->check(CLI::IsMember(part_names))
+      ->delimiter(',');
+  app.add_option("-t,--threads", settings.threads, "threads")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--repeat", settings.repeat, "the median of so many runs")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--steps", settings.steps, "steps of a whole picture")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
+  app.add_option("--batch", settings.batch, "pictures in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--size", settings.size, "side of the pictures that are painted, in pixels, a multiple of 16; 0: the config's")->check(CLI::Range(0, 4096))->capture_default_str();
+  app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
+  app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
+  return bench::exit_status("model", [&] {
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::Success& wish) {  // --help
+      app.exit(wish);
+      return;
+    } catch (const CLI::Error& error) {
+      throw bench::WrongCommand(error.what());
+    }
+    if (settings.size % 16 != 0) throw bench::WrongCommand(concat("--size: ", settings.size, " is no multiple of 16"));
+    measure_all(settings);
+  });
 }

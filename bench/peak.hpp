@@ -30,8 +30,8 @@ inline void opaque(simd::Batch& x) {
 #endif
 
 /// Products and sums of a lane in the policy's own instructions. Where there are none, a product is as many float32 products: the peak
-/// is the same. (AMX's tiles are not counted, nor 4-bit weights' products, of which more fit into 16 bits: shares of this peak exceed 1
-/// with them.)
+/// is the same. (AMX's tiles are not counted, nor products of 4-bit weights, whose sums fit into 16 bits longer: shares of this peak can
+/// exceed 1 with them.)
 template <class Dot>
 constexpr Index products_at_once() {
 #if defined(JANUSFLOW_BYTE_PRODUCTS)
@@ -48,7 +48,8 @@ constexpr Index products_at_once() {
 }
 
 #if defined(JANUSFLOW_BYTE_PRODUCTS) || defined(JANUSFLOW_HALF_PRODUCTS)
-/// Products of bytes: by the instruction for them, or as halves of 16 bits, with an addition of their sums.
+/// Products of bytes: by the instruction for them, or as halves of 16 bits, with an addition of their sums. VPMADDUBSW multiplies bytes
+/// too, but two products of an unsigned and a signed one overflow the 16 bits of their sum, and what keeps them from it costs as much.
 inline simd::IntegerBatch multiply(simd::IntegerBatch acc, simd::IntegerBatch a, simd::IntegerBatch b) {
 #if defined(__AVX512VNNI__)
   return simd::IntegerBatch(_mm512_dpbusd_epi32(acc, a, b));

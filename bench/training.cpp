@@ -1,13 +1,14 @@
 // What one training step costs: forwards and backwards of a generation and an understanding batch on random weights, and where the time
 // goes, operation by operation. bench/compare/pytorch_training.py does the same in PyTorch.
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "exit_status.hpp"
 #include "janusflow/core/stopwatch.hpp"
 #include "janusflow/train/losses.hpp"
 
@@ -109,22 +110,31 @@ struct Bench {
   }
 };
 
+/// An argument as a whole number from 1 to `most`.
+int whole_number(const std::string& argument, int most) {
+  int number = 0;
+  const char* end = argument.data() + argument.size();
+  const auto [rest, error] = std::from_chars(argument.data(), end, number);
+  if (error != std::errc() || rest != end || number < 1 || number > most)
+    throw bench::WrongCommand(concat(argument, " is not a whole number from 1 to ", most));
+  return number;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string config = argc > 1 ? argv[1] : "examples/models/emoji/config.json";
-  if (config.starts_with("-")) {
-    std::puts("usage: training [config.json [threads [repeat]]]");
-    return 2;
-  }
-  try {
-    if (argc > 2) set_num_threads(std::atoi(argv[2]));
-    const int repeat = argc > 3 ? std::atoi(argv[3]) : 5;
-    Bench bench(read_config<JanusFlowConfig>(config));
+  return bench::exit_status("training", [&] {
+    const std::string usage = "usage: training [config.json [threads [repeat]]]";
+    const std::vector<std::string> given(argv + 1, argv + argc);
+    if (given == std::vector<std::string>{"--help"}) {
+      std::puts(usage.c_str());
+      return;
+    }
+    if (given.size() > 3 || (!given.empty() && given[0].starts_with("-"))) throw bench::WrongCommand(usage);
+    if (given.size() > 1) set_num_threads(whole_number(given[1], 1024));
+    const int repeat = given.size() > 2 ? whole_number(given[2], 1000) : 5;
+    Bench bench(read_config<JanusFlowConfig>(given.empty() ? "examples/models/emoji/config.json" : given[0]));
     bench.measure("generation, 24 prompts, 4 noise levels", bench.generation(24, 4), repeat);
     bench.measure("understanding, 12 pictures, 5 questions", bench.understanding(12, 5), repeat);
-  } catch (const Error& error) {
-    std::fprintf(stderr, "training: %s\n", error.what());
-    return 1;
-  }
+  });
 }
