@@ -14,15 +14,20 @@ import resource
 import statistics
 import time
 
+from command_line import positive, require_packages
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--part", choices=["vae_decode", "siglip", "prefill", "decode"], required=True)
 parser.add_argument("--engine", choices=["torch", "openvino"], default="torch")
 parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
-parser.add_argument("-t", "--threads", type=int, default=2)
-parser.add_argument("--repeat", type=int, default=3)
+parser.add_argument("-t", "--threads", type=positive, default=2)
+parser.add_argument("--repeat", type=positive, default=3)
 args = parser.parse_args()
 if args.engine == "openvino" and args.part in ("prefill", "decode"):
     parser.error("OpenVINO's converter does not take transformers' Llama")
+require_packages(parser, "torch", "diffusers" if args.part == "vae_decode" else "transformers")
+if args.engine == "openvino":
+    require_packages(parser, "openvino", install="pip install openvino")
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
 import torch

@@ -11,14 +11,15 @@ import csv
 import io
 import math
 import os
-import subprocess
 from pathlib import Path
+
+from command_line import output_of, some_of
 
 root = Path(__file__).resolve().parents[2]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("model", nargs="?", help="the program bench/model of this build")
-parser.add_argument("--precision", default="f32,bf16,int8")
-parser.add_argument("--axes", help="what to vary, of tokens, size, steps, batch and threads: all of them unless given")
+parser.add_argument("--precision", type=some_of("f32", "bf16", "int8", "q4"), default="f32,bf16,int8")
+parser.add_argument("--axes", type=some_of("tokens", "size", "steps", "batch", "threads"), help="what to vary: all of them unless given")
 parser.add_argument("--draw", action="store_true")
 args = parser.parse_args()
 
@@ -34,29 +35,35 @@ COLOURS = {"f32": "#1f77b4", "bf16": "#2ca02c", "int8": "#d62728", "q4": "#9467b
 
 def measure():
     for option, values, part, _ in AXES:
-        if args.axes and option not in args.axes.split(","):
+        if args.axes and option not in args.axes:
             continue
         for value in values:
-            command = [args.model, "--precision", args.precision, "--only", part, "--repeat", "1", f"--{option}", str(value), "-o", "csv"]
-            for row in csv.DictReader(io.StringIO(subprocess.run(command, check=True, capture_output=True, text=True).stdout)):
+            command = [args.model, "--precision", ",".join(args.precision), "--only", part, "--repeat", "1", f"--{option}", str(value), "-o", "csv"]
+            for row in csv.DictReader(io.StringIO(output_of(parser, command))):
                 yield {"varied": option, "value": value, "part": part, "precision": row["precision"], "seconds": row["seconds"]}
                 print(option, value, row["precision"], row["seconds"], flush=True)
+
+
+def measured_before():
+    """The rows of docs/performance.csv."""
+    try:
+        with open(root / "docs/performance.csv", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        parser.error(f"cannot read {error.filename}: {error.strerror}")
 
 
 if not args.draw:
     if not args.model:
         parser.error("name the program bench/model")
-    rows = list(measure())
-    if args.axes:
-        with open(root / "docs/performance.csv", newline="") as file:
-            rows += [row for row in csv.DictReader(file) if row["varied"] not in args.axes.split(",")]
+    others = [row for row in measured_before() if row["varied"] not in args.axes] if args.axes else []
+    rows = list(measure()) + others
     rows.sort(key=lambda row: [option for option, *_ in AXES].index(row["varied"]))
     with open(root / "docs/performance.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-with open(root / "docs/performance.csv", newline="") as file:
-    rows = list(csv.DictReader(file))
+rows = measured_before()
 
 width, height, gap, top, bottom = 230, 230, 50, 34, 40
 total = len(AXES) * (width + gap) + 10

@@ -16,12 +16,15 @@ import sys
 import time
 from pathlib import Path
 
+from command_line import positive, require_packages
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("-t", "--threads", type=int, default=2)
+parser.add_argument("-t", "--threads", type=positive, default=2)
 parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
-parser.add_argument("--steps", type=int, default=3, help="timed steps, after one that is not timed")
-parser.add_argument("--prefix", type=int, default=30, help="prompt tokens before the time token")
+parser.add_argument("--steps", type=positive, default=3, help="timed steps, after one that is not timed")
+parser.add_argument("--prefix", type=positive, default=30, help="prompt tokens before the time token")
 args = parser.parse_args()
+require_packages(parser, "torch", "transformers", "diffusers")
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
 import torch
@@ -73,6 +76,6 @@ for i in range(args.steps + 1):
     z = step(z, i)
     seconds.append(time.perf_counter() - start)
 assert torch.isfinite(z.float()).all()
-timed = seconds[1:] or seconds
+timed = seconds[1:]
 print(json.dumps({"peer": f"PyTorch {torch.__version__}", "name": "picture_step", "precision": args.precision, "threads": args.threads, "seconds": round(statistics.median(timed), 4),
                   "steps": len(timed), "tokens": 2 * (args.prefix + 577), "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)}))

@@ -1,13 +1,29 @@
 """The training step of bench/training.cpp in PyTorch, float32: the same batches, prompts shared by a block mask, plain modules.
 
-usage: pytorch_training.py [config.json [threads [repeat]]]
+Needs torch, transformers and diffusers (tests/reference/requirements.txt).
+
+    python bench/compare/pytorch_training.py [config.json [threads [repeat]]]
 """
 
+import argparse
 import json
 import resource
 import sys
 import time
 from pathlib import Path
+
+from command_line import positive, require_packages
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("config", nargs="?", default="examples/models/emoji/config.json")
+parser.add_argument("threads", nargs="?", type=positive, default=2)
+parser.add_argument("repeat", nargs="?", type=positive, default=5)
+args = parser.parse_args()
+try:
+    config = json.loads(Path(args.config).read_text())
+except (OSError, ValueError) as error:
+    parser.error(f"cannot read {args.config}: {getattr(error, 'strerror', None) or error}")
+require_packages(parser, "torch", "transformers", "diffusers")
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +32,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/reference"))
 from shallow_uvit import Decoder, Encoder  # noqa: E402
 
-config = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else "examples/models/emoji/config.json").read_text())
-torch.set_num_threads(int(sys.argv[2]) if len(sys.argv) > 2 else 2)
-repeat = int(sys.argv[3]) if len(sys.argv) > 3 else 5
+torch.set_num_threads(args.threads)
 torch.manual_seed(1)
 language, vision = config["language_config"], config["vision_und_enc_config"]["params"]
 encoder_config, decoder_config = config["vision_gen_enc_config"]["params"], config["vision_gen_dec_config"]["params"]
@@ -126,7 +140,7 @@ def understanding(pictures=12, questions=5):
 
 for name, (loss, tokens, pictures) in (("generation, 24 prompts, 4 noise levels", generation()), ("understanding, 12 pictures, 5 questions", understanding())):
     best = (1e9, 0.0, 0.0)
-    for _ in range(repeat):
+    for _ in range(args.repeat):
         model.zero_grad(set_to_none=True)
         a = time.perf_counter()
         value = loss()

@@ -7,13 +7,20 @@ Needs gguf, which llama.cpp's authors publish.
 
 import argparse
 
-import gguf
-import numpy as np
+from command_line import require_packages
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("output")
 parser.add_argument("--type", choices=["q8_0", "q4_0", "f16", "bf16", "f32"], default="q8_0")
 args = parser.parse_args()
+require_packages(parser, "gguf", "numpy", install="pip install gguf")
+try:
+    open(args.output, "ab").close()
+except OSError as error:
+    parser.error(f"cannot write {args.output}: {error.strerror}")
+
+import gguf
+import numpy as np
 
 HIDDEN, INTERMEDIATE, LAYERS, HEADS, VOCABULARY = 2048, 5632, 24, 16, 102400
 kind = gguf.GGMLQuantizationType[args.type.upper()]
