@@ -125,16 +125,19 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// FLOP (2 for a multiply-add) that the mathematics of the published sizes asks for: docs/performance.md has them.
+// FLOP (2 for a multiply-add) that the mathematics of the published sizes asks for: docs/performance.md counts them.
 constexpr double decode_flop = 1.406e12, siglip_flop = 0.381e12;
 
 /// So many tokens through the layers of the language model, with so many pairs of a query and a key that it sees.
 constexpr double language_flop(double tokens, double pairs) {
   return 24 * (2.0 * 2048 * (4 * 2048 + 3 * 5632) * tokens + 4.0 * 2048 * pairs);
 }
-constexpr double prefill_flop(double tokens) { return language_flop(tokens, tokens * (tokens + 1) / 2); }
-/// A picture's 577 tokens behind the whole prompt, and behind its first token alone; the generation encoder once and the decoder twice.
-constexpr double step_flop(double prompt) { return language_flop(2 * 577, 577 * (578 + prompt + 1)) + 0.104e12; }
+/// Of 600 tokens, and what others take beyond that.
+constexpr double prefill_flop(double tokens) {
+  return 1.516e12 + language_flop(tokens, tokens * (tokens + 1) / 2) - language_flop(600, 600 * 601 / 2);
+}
+/// Behind a prompt of 30 tokens, and what the picture's 577 take for others: the row without the prompt sees only its first token.
+constexpr double step_flop(double prompt) { return 3.003e12 + language_flop(0, 577 * (prompt - 30)); }
 
 template <class P>
 std::vector<Result> run(const Settings& settings, Peaks& peaks) {
