@@ -20,9 +20,10 @@ inline constexpr Index max_picture_pixels = 100'000'000;
 
 /// Decodes a PNG or JPEG file that lies in memory, to what PIL's open(...).convert("RGB") gives: grey becomes three
 /// equal channels, alpha and transparent palettes are dropped (not blended), 16 bits are cut to 8 (grey too, which PIL clips
-/// at 255 instead), an EXIF orientation is not applied. JPEG samples may differ by a few steps from libjpeg's, and more in one column by the right edge where colours have half the columns (4:2:2). Throws Error,
-/// its sentence beginning with `name`, for anything else, for damaged and cut-off files, for four inks without Adobe's marker,
-/// and for more than `pixel_limit` pixels. What it allocates follows from what the file's data can hold, not from its header.
+/// at 255 instead), an EXIF orientation is not applied. JPEG samples may differ by a few steps from libjpeg's, and more in one
+/// column by the right edge where colours have half the columns (4:2:2). Throws Error, its sentence beginning with `name`, for
+/// anything else, for damaged and cut-off files, for four inks without Adobe's marker, and for more than `pixel_limit` pixels.
+/// What it allocates follows from what the file's data can hold, not from its header.
 Picture decode_picture(std::span<const std::byte> file, const std::string& name, Index pixel_limit = max_picture_pixels);
 
 /// Reads a PNG or JPEG file as decode_picture does.

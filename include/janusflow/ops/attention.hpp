@@ -239,7 +239,8 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     const Index offset = block / Dot::depth;
     const Index depth = std::min(pieces * piece / Dot::depth, values.words() - offset);
     for (Index column = 0; column < columns; column += piece)
-      product(depth, scratch.weights.data(), {PanelPairs<Dot>(values).at(column / piece, offset)}, sums + column * rows, begun ? simd::Sums::go_on : simd::Sums::begin);
+      product(depth, scratch.weights.data(), {PanelPairs<Dot>(values).at(column / piece, offset)}, sums + column * rows,
+              begun ? simd::Sums::go_on : simd::Sums::begin);
     begun = true;
   }
   if (!begun) std::fill_n(sums, rows * columns, 0.0f);
