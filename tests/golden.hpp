@@ -7,6 +7,7 @@
 
 #include "janusflow/io/checkpoint.hpp"
 #include "janusflow/io/json.hpp"
+#include "janusflow/io/latents.hpp"
 
 namespace janusflow::test {
 
@@ -23,14 +24,7 @@ class Golden {
   }
   /// Stored as [B, C, H, W], returned as [B, H, W, C].
   Tensor<float, 4> picture(const std::string& key) const {
-    const auto stored = tensor<4>(key);
-    const auto [b, c, h, w] = stored.shape().extents;
-    Tensor<float, 4> y(Shape{b, h, w, c});
-    for (Index i = 0; i < b; ++i)
-      for (Index j = 0; j < c; ++j)
-        for (Index k = 0; k < h; ++k)
-          for (Index l = 0; l < w; ++l) y(i, k, l, j) = stored(i, j, k, l);
-    return y;
+    return channels_last(tensor<4>(key));
   }
   std::vector<std::int64_t> integers(const std::string& key) const {
     const RawTensor& raw = file_.at(key);

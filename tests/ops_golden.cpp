@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <string>
 
+#include "janusflow/io/latents.hpp"
 #include "janusflow/io/safetensors.hpp"
 #include "janusflow/ops/depthwise_conv2d.hpp"
 #include "janusflow/ops/elementwise.hpp"
@@ -35,17 +36,7 @@ Tensor<T, R> read(const std::string& key) {
   return x;
 }
 
-/// [B, C, H, W] to [B, H, W, C].
-Tensor<float, 4> channels_last(const Tensor<float, 4>& x) {
-  const Shape<4> s = x.shape();
-  Tensor<float, 4> y(Shape{s[0], s[2], s[3], s[1]});
-  for (Index b = 0; b < s[0]; ++b)
-    for (Index c = 0; c < s[1]; ++c)
-      for (Index h = 0; h < s[2]; ++h)
-        for (Index w = 0; w < s[3]; ++w) y(b, h, w, c) = x(b, c, h, w);
-  return y;
-}
-Tensor<float, 4> read_picture(const std::string& key) { return channels_last(read<4>(key)); }
+Tensor<float, 4> read_picture(const std::string& key) { return jf::channels_last(read<4>(key)); }
 Tensor<float, 1> read_vector(const std::string& key) {
   const jf::RawTensor& raw = goldens().at(key);
   Tensor<float, 1> x(Shape{raw.size()});

@@ -1,5 +1,5 @@
 // Regular expressions of tokenizer.json files: written for Oniguruma, run by PCRE2 to the same matches. What a character is (a letter,
-// a number) is as the installed PCRE2 has it: to one that is newer than its Unicode version, nothing.
+// a number) is as the installed PCRE2 has it: what is newer than its Unicode version is none.
 #pragma once
 
 #include <cstddef>

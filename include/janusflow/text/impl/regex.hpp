@@ -186,7 +186,7 @@ class OnigurumaTranslator {
   std::string out_;
   std::size_t at_ = 0;
   bool in_class_ = false;
-  char literal_ = 0;                 // the character before, where it stands for itself
+  char literal_ = 0;                // the character before, where it stands for itself
   std::vector<bool> folds_{false};  // whether case is ignored, in each of the groups that are open
 };
 
