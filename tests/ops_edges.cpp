@@ -170,6 +170,5 @@ TEST_CASE("sizes that no machine has are refused, and nothing takes forever") {
   CHECK_THROWS_AS(jf::group_norm(nothing, filled(Shape{Index{0}}), filled(Shape{Index{0}}), Index{1} << 45, 1e-6f), Error);
   const auto headless = filled(Shape{Index{1}, Index{8}, Index{0}});
   CHECK_THROWS_AS(jf::attention<Float32Dot>(headless, headless, headless, Index{1} << 60, Index{1} << 60), Error);
-  auto x = filled(Shape{Index{1}, Index{8}});
-  CHECK_THROWS_AS(jf::rope(x.view(), jf::RopeTable(4, 8, 10000.0), most), Error);
+  CHECK_THROWS_AS(jf::Rotation({0, most}, 8, 10000.0), Error);
 }

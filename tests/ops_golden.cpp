@@ -106,20 +106,20 @@ TEST_CASE("transformers: rope") {
     const auto positions = read<2, Index>(name + ".position");
     const Shape<4> s = x.shape();
     const Index last = *std::max_element(positions.begin(), positions.end());
-    const jf::RopeTable table(last + 1, s[3], read_vector(name + ".theta").data()[0]);
+    const jf::Rotation rotation({positions.begin(), positions.end()}, s[3], read_vector(name + ".theta").data()[0]);
     // An ulp of the frequency is worth position * 2^-23 of angle at the fastest of the rounded ones, below 1/2.
     const double bound = few_roundings + static_cast<double>(last) * 2 * eps32 / 2;
-    double worst = 0;
-    for (Index b = 0; b < s[0]; ++b) {
-      Tensor<float, 2> rows(Shape{s[2], s[1] * s[3]});
-      for (Index h = 0; h < s[1]; ++h)
-        for (Index t = 0; t < s[2]; ++t) std::copy_n(&x(b, h, t, 0), s[3], &rows(t, h * s[3]));
-      jf::rope(rows.view(), table, std::span<const Index>(&positions(b, 0), static_cast<std::size_t>(s[2])));
-      for (Index h = 0; h < s[1]; ++h)
+    const auto by_heads = [&](auto&& f) {  // f(the element of [B, T, heads * head_dim], that of [B, heads, T, head_dim])
+      for (Index b = 0; b < s[0]; ++b)
         for (Index t = 0; t < s[2]; ++t)
-          for (Index i = 0; i < s[3]; ++i)
-            worst = std::max(worst, std::abs(double{rows(t, h * s[3] + i)} - double{expected(b, h, t, i)}));
-    }
+          for (Index h = 0; h < s[1]; ++h)
+            for (Index i = 0; i < s[3]; ++i) f(((b * s[2] + t) * s[1] + h) * s[3] + i, ((b * s[1] + h) * s[2] + t) * s[3] + i);
+    };
+    Tensor<float, 3> tokens(Shape{s[0], s[2], s[1] * s[3]});
+    by_heads([&](Index token, Index head) { tokens.data()[token] = x.data()[head]; });
+    const auto y = jf::rope(std::move(tokens), rotation);
+    double worst = 0;
+    by_heads([&](Index token, Index head) { worst = std::max(worst, std::abs(double{y.data()[token]} - double{expected.data()[head]})); });
     CHECK(worst <= bound * 4);  // values are below 4
   }
 }

@@ -138,68 +138,47 @@ TEST_CASE("gradient of embedding adds up the rows of an id that comes twice") {
 
 TEST_CASE("rope rotates halves of heads") {
   for (const Index head_dim : {2, 6, 10, 24, 62, 128}) {
-    const jf::RopeTable table(40, head_dim, 10000);
-    const Index heads = 3, length = 7, first = 29, half = head_dim / 2;
-    const auto x = random_tensor<float>(Shape{length, heads * head_dim}, 16);
-    auto y = x.clone();
-    jf::rope(y.view(), table, first);
-    auto exact = cast<double>(x);
-    jf::rope(exact.view(), table, first);
+    const std::vector<Index> positions{29, 30, 31, 3, 4, 35};  // of two sequences
+    const Index heads = 3, half = head_dim / 2;
+    const jf::Rotation rotation(positions, head_dim, 10000);
+    const auto x = random_tensor<float>(Shape{Index{2}, Index{3}, heads * head_dim}, 16);
+    const auto y = jf::rope(x.clone(), rotation);
+    const auto exact = jf::rope(cast<double>(x), rotation);
     CHECK(worst_ratio(y, exact, [&](Index i) {
             const Index pair = i % head_dim < half ? i + half : i - half;
             return 2 * eps32 * (std::abs(x.data()[i]) + std::abs(x.data()[pair]));
           }) <= 1);
     // The definition, at the last position: the frequency's float32 rounding allows an angle error of 36 * 2^-23.
     const double angle = 35 * std::pow(10000.0, -2.0 * static_cast<double>(half - 1) / static_cast<double>(head_dim));
-    const double left = x(6, half - 1), right = x(6, head_dim - 1);
-    CHECK(std::abs(exact(6, half - 1) - (left * std::cos(angle) - right * std::sin(angle))) < 36 * 2 * eps32 * 4);
+    const double left = x(1, 2, half - 1), right = x(1, 2, head_dim - 1);
+    CHECK(std::abs(exact(1, 2, half - 1) - (left * std::cos(angle) - right * std::sin(angle))) < 36 * 2 * eps32 * 4);
 
-    const Strided strided(x);
-    jf::rope(strided.columns, table, first);
-    CHECK(same_bytes(Tensor<float, 2>(strided.columns), y));
-    std::vector<Index> positions;
-    for (Index i = 0; i < length; ++i) positions.push_back(first + i);
-    auto listed = x.clone();
-    jf::rope(listed.view(), table, positions);
-    CHECK(same_bytes(listed, y));
-    auto later = x.clone();  // by a table that begins where the rows do
-    jf::rope(later.view(), jf::RopeTable(length, head_dim, 10000, first), first);
-    CHECK(same_bytes(later, y));
-    check_threads([&] {
-      auto z = x.clone();
-      jf::rope(z.view(), table, first);
-      return z;
-    });
-    jf::rope_backward(exact.view(), table, first);  // a rotation's gradient is the rotation back
-    // The table's cos^2 + sin^2 is 1 within 4 roundings.
-    CHECK(worst_ratio(exact, cast<double>(x), [&](Index) { return 4 * eps32 * 8; }) <= 1);
+    // A token by itself, whose angles begin at its own position.
+    const jf::Rotation alone({positions.back()}, head_dim, 10000);
+    const auto last = jf::rope(Tensor<float, 3>(x.view().reshape(Shape{Index{6}, Index{1}, heads * head_dim}).slice(5, 6)), alone);
+    CHECK(std::equal(last.begin(), last.end(), &y(1, 2, 0)));
+    check_threads([&] { return jf::rope(x.clone(), rotation); });
+    // A rotation's gradient is the rotation back; cos^2 + sin^2 is 1 within 4 roundings.
+    CHECK(worst_ratio(jf::rope_backward(rotation, exact.clone()), cast<double>(x), [&](Index) { return 4 * eps32 * 8; }) <= 1);
   }
 }
 
 TEST_CASE("gradient of rope") {
-  const jf::RopeTable table(9, 6, 100);
-  auto x = random_tensor<double>(Shape{Index{4}, Index{12}}, 17);
+  const jf::Rotation rotation({5, 6, 0, 1}, 6, 100);
+  auto x = random_tensor<double>(Shape{Index{2}, Index{2}, Index{12}}, 17);
   const auto dy = random_tensor<double>(x.shape(), 18);
-  auto dx = dy.clone();
-  jf::rope_backward(dx.view(), table, 5);
   check_gradient(
-      x,
-      [&] {
-        auto y = x.clone();
-        jf::rope(y.view(), table, 5);
-        return y;
-      },
-      dy, dx);
+      x, [&] { return jf::rope(x.clone(), rotation); }, dy, jf::rope_backward(rotation, dy.clone()));
 }
 
 TEST_CASE("rope names what does not fit") {
-  const jf::RopeTable table(8, 6, 10000);
-  Tensor<float, 2> x(Shape{Index{4}, Index{12}}, 0.f), odd(Shape{Index{4}, Index{10}}, 0.f);
-  CHECK(message_of([&] { jf::rope(x.view(), table, 5); }) ==
-        "rope: x [4, 12] from position 5 does not match a table of 8 positions and head_dim 6");
-  CHECK(message_of([&] { jf::rope(odd.view(), table); }) ==
-        "rope: x [4, 10] from position 0 does not match a table of 8 positions and head_dim 6");
-  CHECK(message_of([] { jf::RopeTable(8, 5, 10000); }) == "rope: head_dim must be even and positive, not 5");
+  const jf::Rotation rotation({5, 6, 7, 8}, 6, 10000);
+  const auto rope = [&](Index tokens, Index features) { jf::rope(Tensor<float, 3>(Shape{Index{1}, tokens, features}, 0.f), rotation); };
+  CHECK(message_of([&] { rope(3, 12); }) == "rope: x [1, 3, 12] does not match 4 positions");
+  CHECK(message_of([&] { rope(4, 10); }) == "rope: x [1, 4, 10] is no whole heads of 6");
+  CHECK(message_of([] { jf::Rotation({0}, 5, 10000); }) == "rope: head_dim must be even and positive, not 5");
+  CHECK(message_of([] { jf::Rotation({0, -1}, 6, 10000); }) == "rope: a token's position is -1");
+  CHECK(message_of([] { jf::Rotation({0}, 6, 0); }) == "rope: theta must be positive, not 0");
 }
 
 TEST_CASE("timestep_embedding") {

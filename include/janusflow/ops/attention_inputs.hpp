@@ -17,12 +17,11 @@ struct RotateTile {
   bool stream;  // past the caches
 
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
-    const RopeTable& table = *rotation->table;
     const Index column = order.panel(pair, 0) * simd::width, half = order.apart * simd::width, angle = column % (2 * half);
     for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) {
-      const Index position = (*rotation->positions)[static_cast<std::size_t>(row + r)] - table.begin;
-      const auto [left, right] = rotated(simd::Batch::load_aligned(tile), simd::Batch::load_aligned(tile + simd::width),
-                                         simd::load(&table.cos(position, angle), simd::width), simd::load(&table.sin(position, angle), simd::width));
+      const auto [left, right] =
+          rotated(simd::Batch::load_aligned(tile), simd::Batch::load_aligned(tile + simd::width),
+                  simd::load(rotation->cos(row + r) + angle, simd::width), simd::load(rotation->sin(row + r) + angle, simd::width));
       put(left, place(row + r) + column, simd::width, stream);
       put(right, place(row + r) + column + half, simd::width, stream);
     }
@@ -56,7 +55,7 @@ template <class T, ProductInput X, class Dot>
 std::array<Tensor<T, X::rank>, 3> attention_inputs(const X& x, const PackedMatrix<Dot>& q, const PackedMatrix<Dot>& k, const PackedMatrix<Dot>& v,
                                                    const Rotation& rotation) {
   const Shape<X::rank> shape = detail::input_shape(x);
-  const Index half = rotation.table->head_dim() / 2;
+  const Index half = rotation.head_dim() / 2;
   // Where a half is no whole panels; and where one row waits for the weights, which it reads best in an order of their own.
   if (half % simd::width != 0 || shape.rows() == 1) {
     auto [queries, keys, values] = linear_each(x, q, k, v);
