@@ -4,6 +4,7 @@
 #include "janusflow/ops/modulate.hpp"
 #include "janusflow/ops/pixel_shuffle.hpp"
 #include "janusflow/ops/rope.hpp"
+#include "janusflow/ops/sequence.hpp"
 #include "janusflow/ops/timestep_embedding.hpp"
 #include "ops_testing.hpp"
 

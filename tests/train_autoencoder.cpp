@@ -102,7 +102,7 @@ TEST_CASE("autoencoder: edges are neighbours' differences, and the KL term rises
           for (const Index down : {0, 1}) sum += std::abs(static_cast<double>(along(x, down, 1 - down)) - static_cast<double>(along(y, down, 1 - down)));
           ++count;
         }
-  const auto edges = [](const Tensor<float, 4>& p) { return detail::neighbour_differences(detail::constant<float>(p)); };
+  const auto edges = [](const Tensor<float, 4>& p) { return detail::neighbour_differences(constant<float>(p)); };
   CHECK(2 * static_cast<double>(number(mean_absolute_error(edges(x), edges(y)))) == doctest::Approx(sum / count));
 
   Json json = config("warm", 4);

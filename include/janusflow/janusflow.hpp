@@ -1,11 +1,12 @@
 // The whole library.
 #pragma once
 
+#include "janusflow/autodiff/elementwise.hpp"
 #include "janusflow/autodiff/losses.hpp"
 #include "janusflow/autodiff/norms.hpp"
 #include "janusflow/autodiff/operations.hpp"
-#include "janusflow/autodiff/pairs.hpp"
 #include "janusflow/autodiff/parameters.hpp"
+#include "janusflow/autodiff/pretraining.hpp"
 #include "janusflow/autodiff/products.hpp"
 #include "janusflow/autodiff/sequence.hpp"
 #include "janusflow/autodiff/tape.hpp"

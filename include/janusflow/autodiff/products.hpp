@@ -14,16 +14,6 @@ namespace janusflow {
 
 namespace detail {
 
-/// x as a constant of type T.
-template <class T, TensorLike X>
-Var<T, X::rank> constant(const X& x) {
-  const auto view = const_view(x);
-  Tensor<T, X::rank> copy(view.shape);
-  for (Index r = 0; r < view.rows(); ++r)
-    std::transform(view.row(r), view.row(r) + view.shape.last(), copy.data() + r * view.shape.last(), [](auto v) { return T(v); });
-  return Var<T, X::rank>(std::move(copy));
-}
-
 /// A bias as the kernels take it: owned, empty where there is none.
 template <class T>
 Tensor<T, 1> bias_tensor(const Var<T, 1>& bias) {
@@ -152,7 +142,7 @@ Var<T, R> rounded_linear(const Var<T, R>& x, const Var<T, 2>& weight, const Var<
 /// The same on numbers that are given, such as a time's sinusoids.
 template <TensorLike X, class T, class After = Identity>
 auto linear(const X& x, const Var<T, 2>& weight, const Var<T, 1>& bias = {}, After after = {}) {
-  return linear(detail::constant<T>(x), weight, bias, after);
+  return linear(constant<T>(x), weight, bias, after);
 }
 
 template <class T, int R, class First, class... More>

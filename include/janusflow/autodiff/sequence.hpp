@@ -7,7 +7,6 @@
 #include "janusflow/autodiff/tape.hpp"
 #include "janusflow/ops/attention_inputs.hpp"
 #include "janusflow/ops/embedding.hpp"
-#include "janusflow/ops/modulate.hpp"
 #include "janusflow/ops/pixel_shuffle.hpp"
 #include "janusflow/ops/rope.hpp"
 #include "janusflow/ops/segmented_attention.hpp"

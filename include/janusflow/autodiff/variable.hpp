@@ -116,6 +116,22 @@ class Var {
   std::shared_ptr<detail::GradientSlot<T>> slot_;
 };
 
+/// x, copied to T: a constant, nothing flows back into it.
+template <class T, TensorLike X>
+Var<T, X::rank> constant(const X& x) {
+  const auto view = x.view();
+  Tensor<T, X::rank> copy(view.shape);
+  for (Index r = 0; r < view.rows(); ++r)
+    std::transform(view.row(r), view.row(r) + view.shape.last(), copy.data() + r * view.shape.last(), [](auto v) { return T(v); });
+  return Var<T, X::rank>(std::move(copy));
+}
+
+/// One number as a tensor [1], such as a loss.
+template <class T>
+Tensor<T, 1> scalar(T value) {
+  return Tensor<T, 1>(Shape{Index{1}}, value);
+}
+
 /// The same numbers under another shape.
 template <class T, int R, int S>
 Var<T, S> reshape(const Var<T, R>& x, Shape<S> shape) {

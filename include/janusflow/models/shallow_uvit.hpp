@@ -5,6 +5,7 @@
 #include "janusflow/nn/layers.hpp"
 #include "janusflow/ops/modulate.hpp"
 #include "janusflow/ops/pixel_shuffle.hpp"
+#include "janusflow/ops/sequence.hpp"
 #include "janusflow/ops/timestep_embedding.hpp"
 
 namespace janusflow {

@@ -1,9 +1,9 @@
 // What training makes small: cross entropy, squared and absolute differences, cosine similarity; each a mean, with its backward.
 #pragma once
 
-#include <cmath>
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <span>
 #include <vector>
@@ -16,6 +16,10 @@ namespace janusflow {
 
 /// The target of a position that no loss is taken at.
 inline constexpr std::int32_t ignored_target = -100;
+/// How many of the targets a loss is taken at.
+inline Index counted_targets(std::span<const std::int32_t> targets) {
+  return std::ssize(targets) - std::count(targets.begin(), targets.end(), ignored_target);
+}
 
 namespace detail {
 
@@ -48,10 +52,6 @@ auto mean_of_differences(const char* op, const X& input, const Y& other, F&& f) 
   return static_cast<T>(sum / static_cast<double>(std::max<Index>(1, x.size())));
 }
 
-inline Index counted(std::span<const std::int32_t> targets) {
-  return std::ssize(targets) - std::count(targets.begin(), targets.end(), ignored_target);
-}
-
 template <int R>
 void require_targets(const char* op, const Shape<R>& logits, std::span<const std::int32_t> targets) {
   require(logits.rows() == std::ssize(targets), op, ": logits ", logits, " do not match ", targets.size(), " targets");
@@ -77,7 +77,7 @@ auto cross_entropy(const X& input, std::span<const std::int32_t> targets) {
   using T = typename X::value_type;
   const auto x = detail::const_view(input);
   detail::require_targets("cross_entropy", x.shape, targets);
-  const Index n = x.shape.last(), count = detail::counted(targets);
+  const Index n = x.shape.last(), count = counted_targets(targets);
   const double sum = detail::sum_in_order(x.rows(), 16, [&](Index r) {
     const std::int32_t target = targets[static_cast<std::size_t>(r)];
     if (target == ignored_target) return 0.0;
@@ -99,7 +99,7 @@ auto cross_entropy_backward(const X& input, std::span<const std::int32_t> target
   const auto x = detail::const_view(input);
   detail::require_targets("cross_entropy_backward", x.shape, targets);
   const Index n = x.shape.last();
-  const T scale = dloss / static_cast<T>(std::max<Index>(1, detail::counted(targets)));
+  const T scale = dloss / static_cast<T>(std::max<Index>(1, counted_targets(targets)));
   Tensor<T, X::rank> dx(x.shape);
   detail::for_rows(x.rows(), n, [&](Index begin, Index end) {
     for (Index r = begin; r < end; ++r) {

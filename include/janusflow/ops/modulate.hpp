@@ -1,4 +1,4 @@
-// Conditioning and joining of channels: modulate, concat_channels, each with its backward.
+// Conditioning: channels scaled and shifted sample by sample, and its backward.
 #pragma once
 
 #include "janusflow/ops/rowwise.hpp"
@@ -86,22 +86,5 @@ auto modulate_backward(const X& input, const S& scale_shift, const Dy& gradient)
   });
   return result;
 }
-
-/// The channels of a [..., A] and b [..., B] side by side: [..., A + B].
-template <TensorLike A, TensorLike B>
-auto concat_channels(const A& first, const B& second) {
-  using T = typename A::value_type;
-  const auto a = detail::const_view(first);
-  const TensorView<const T, A::rank> b = second.view();
-  require(b.shape.with_last(0) == a.shape.with_last(0), "concat_channels: a ", a.shape, " does not match b ", b.shape);
-  const Index left = a.shape.last(), right = b.shape.last(), n = left + right;
-  Tensor<T, A::rank> y(a.shape.with_last(n));
-  detail::for_rows(a.rows(), n, [&](Index begin, Index end) {
-    for (Index r = begin; r < end; ++r) std::copy_n(b.row(r), right, std::copy_n(a.row(r), left, y.data() + r * n));
-  });
-  return y;
-}
-
-// The backward of concat_channels needs no kernel: da and db are dy.columns(0, A) and dy.columns(A, A + B).
 
 }  // namespace janusflow

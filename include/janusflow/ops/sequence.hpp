@@ -1,10 +1,9 @@
-// Cutting and joining batches and their tokens; the same numbers seen otherwise.
+// Cutting and joining batches, their tokens and their channels; the same numbers seen otherwise.
 #pragma once
 
 #include <span>
 
-#include "janusflow/core/parallel.hpp"
-#include "janusflow/core/tensor.hpp"
+#include "janusflow/ops/rowwise.hpp"
 
 namespace janusflow {
 
@@ -119,6 +118,23 @@ Tensor<T, 3> drop_tokens(const X& x, Index count) {
   require(count >= 0 && count <= length, "drop_tokens: ", count, " of the ", length, " tokens of ", x.view().shape);
   return take_tokens(x, count, length);
 }
+
+/// The channels of a [..., A] and b [..., B] side by side: [..., A + B].
+template <TensorLike A, TensorLike B>
+auto concat_channels(const A& first, const B& second) {
+  using T = typename A::value_type;
+  const auto a = detail::const_view(first);
+  const TensorView<const T, A::rank> b = second.view();
+  require(b.shape.with_last(0) == a.shape.with_last(0), "concat_channels: a ", a.shape, " does not match b ", b.shape);
+  const Index left = a.shape.last(), right = b.shape.last(), n = left + right;
+  Tensor<T, A::rank> y(a.shape.with_last(n));
+  detail::for_rows(a.rows(), n, [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r) std::copy_n(b.row(r), right, std::copy_n(a.row(r), left, y.data() + r * n));
+  });
+  return y;
+}
+
+// The backward of concat_channels needs no kernel: da and db are dy.columns(0, A) and dy.columns(A, A + B).
 
 /// x [B, T, C] + rows [1, T, C], the same for every sequence.
 template <class T>

@@ -40,11 +40,11 @@ Var<T, 4> neighbour_differences(const Var<T, 4>& x) {
 template <class T>
 AutoencoderLosses<T> autoencoder_losses(const AutoencoderKL<Taped<T>>& model, const Tensor<float, 4>& pictures, const Tensor<float, 4>& noise,
                                         Index scales) {
-  const Var<T, 4> target = detail::constant<T>(pictures);
+  const Var<T, 4> target = constant<T>(pictures);
   const auto latents = model.encoder(target);                                                    // [B, h, w, Z]
-  const auto z = sample_gaussian(latents.mean, latents.logvar, detail::constant<T>(noise));      // [B, h, w, Z]
+  const auto z = sample_gaussian(latents.mean, latents.logvar, constant<T>(noise));      // [B, h, w, Z]
   const Var<T, 4> picture = model.decoder(z);                                                    // [B, H, W, 3]
-  AutoencoderLosses<T> losses{mean_absolute_error(picture, target), mean_squared_error(picture, target), Var<T, 1>(detail::one_number(T(0))),
+  AutoencoderLosses<T> losses{mean_absolute_error(picture, target), mean_squared_error(picture, target), Var<T, 1>(scalar(T(0))),
                               T(2) * mean_absolute_error(detail::neighbour_differences(picture), detail::neighbour_differences(target)),
                               gaussian_kl(latents.mean, latents.logvar)};
   Var<T, 4> small = picture, small_target = target;

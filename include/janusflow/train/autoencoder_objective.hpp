@@ -118,7 +118,7 @@ class AutoencoderObjective {
     const auto losses = autoencoder_losses(model_, pictures, noise, weights.scales);
     const std::array parts{&losses.l1, &losses.l2, &losses.multi_scale, &losses.edges, &losses.kl};
     const std::array factors{weights.l1, weights.l2, weights.multi_scale, weights.edges, kl_weight};
-    Var<float, 1> total(detail::one_number(0.0f));
+    Var<float, 1> total(scalar(0.0f));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       sums.add(i, share * static_cast<double>(parts[i]->value().data[0]), factors[i]);
       total = total + static_cast<float>(share * factors[i]) * *parts[i];

@@ -86,7 +86,7 @@ class BatchMaker {
       std::vector<const Drawn*> samples;
       for (const std::size_t i : sequence.samples) samples.push_back(&drawn[own[i]]);
       fill(micro.batch, samples, frozen_tower);
-      micro.ar_share = static_cast<double>(detail::counted(micro.batch.targets())) / std::max(1.0, learned);
+      micro.ar_share = static_cast<double>(counted_targets(micro.batch.targets())) / std::max(1.0, learned);
       micro.rf_share = static_cast<double>(micro.batch.painted()) / std::max(1.0, painted);
     }
     return batches;

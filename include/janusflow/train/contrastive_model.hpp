@@ -121,10 +121,10 @@ ContrastiveLoss<T> contrastive_loss(const ContrastiveModel<Taped<T>>& model, con
                                     const Tensor<float, 2>& labels) {
   const Index count = pixels.shape()[0];
   require(labels.shape() == Shape{count, texts.count()}, "contrastive_loss: labels ", labels.shape(), " for ", count, " pictures and ", texts.count(), " texts");
-  const auto pooled = model.pool(model.tower(detail::constant<T>(pixels)));  // [M, 1, C]
+  const auto pooled = model.pool(model.tower(constant<T>(pixels)));  // [M, 1, C]
   const auto pictures = l2_normalize(pooled.reshaped(Shape{count, pooled.shape()[2]}));
   const auto similarities = linear(pictures, l2_normalize(model.text_tower(texts)));  // [M, N]
-  return {sigmoid_pair_loss<T>(similarities, model.logit_scale, model.logit_bias, detail::constant<T>(labels)), similarities};
+  return {sigmoid_pair_loss<T>(similarities, model.logit_scale, model.logit_bias, constant<T>(labels)), similarities};
 }
 
 /// The labels of N pairs: 1 on the diagonal, and where a picture or a text is another pair's too.

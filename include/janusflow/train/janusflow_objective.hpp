@@ -137,7 +137,7 @@ class JanusFlowObjective {
         for (const MicroBatch& micro : validation_->batches(done, next, cached_features)) {
           const auto parts = losses(model_.janusflow, config_.losses.repa > 0 ? &model_.repa : nullptr, micro.batch, config_.losses.repa_layer);
           const auto mean = [](const auto& loss) { return static_cast<double>(loss->value().data[0]); };
-          const double learned = static_cast<double>(detail::counted(micro.batch.targets())), painted = static_cast<double>(micro.batch.painted());
+          const double learned = static_cast<double>(counted_targets(micro.batch.targets())), painted = static_cast<double>(micro.batch.painted());
           if (parts.ar) add(0, learned * mean(parts.ar), learned);
           if (parts.rf) add(1, painted * mean(parts.rf), painted);
           if (parts.repa) add(2, painted * mean(parts.repa), painted);

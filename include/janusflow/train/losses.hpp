@@ -64,7 +64,7 @@ struct Losses {
 template <class T>
 Tensor<T, 3> teacher_features(const UnderstandingEncoder<Taped<T>>& understanding, const Tensor<float, 4>& pixels) {
   const Tape::Paused paused;
-  return Tensor<T, 3>(understanding.vision_tower(detail::constant<T>(pixels)).value());
+  return Tensor<T, 3>(understanding.vision_tower(constant<T>(pixels)).value());
 }
 
 namespace detail {
@@ -146,7 +146,7 @@ Losses<T> losses(const JanusFlow<Taped<T>>& model, const RepaHead<Taped<T>>* hea
     std::vector<float> thousandths(batch.times);
     for (float& t : thousandths) t *= 1000;
     const auto z = detail::interpolate(batch.latents, batch.noise, batch.times);
-    encoded = model.generation.encode(detail::constant<T>(z), thousandths);  // tokens [G, 1 + HW, C]
+    encoded = model.generation.encode(constant<T>(z), thousandths);  // tokens [G, 1 + HW, C]
     require(encoded->tokens.shape()[1] == tokens, "losses: latents ", batch.latents.shape(), " for ", tokens - 1, " patches");
     sources.push_back(detail::rows_of(encoded->tokens));
   }
@@ -185,11 +185,11 @@ Losses<T> losses(const JanusFlow<Taped<T>>& model, const RepaHead<Taped<T>>* hea
     Tensor<float, 4> target(batch.latents.shape());
     for (Index i = 0; i < target.size(); ++i) target.data()[i] = batch.latents.data()[i] - batch.noise.data()[i];
     require(velocity.shape() == target.shape(), "losses: velocities ", velocity.shape(), " of latents ", target.shape());
-    result.rf = mean_squared_error(velocity, detail::constant<T>(target));
+    result.rf = mean_squared_error(velocity, constant<T>(target));
   }
   if (aligned) {
     const Var<T, 3> features = (*head)(*aligned).reshaped(Shape{painted, tokens - 1, batch.teacher.shape()[2]});
-    result.repa = T(-1) * mean_cosine_similarity(features, detail::constant<T>(batch.teacher));
+    result.repa = T(-1) * mean_cosine_similarity(features, constant<T>(batch.teacher));
   }
   return result;
 }

@@ -83,7 +83,7 @@ class SiglipObjective {
     const auto result = contrastive_loss(model_, pixels, texts, labels);
     sums.add(0, share * static_cast<double>(result.loss.value().data[0]), 1);
     sums.add(1, share * result.accuracy(labels), 0);
-    tape.backward(result.loss, detail::one_number(static_cast<float>(share)));
+    tape.backward(result.loss, scalar(static_cast<float>(share)));
     return sums;
   }
 

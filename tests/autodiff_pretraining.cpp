@@ -1,6 +1,6 @@
 // Sampling, poolings and the losses of autoencoders and contrastive towers: their numbers, and central differences in double.
 #include "autodiff_testing.hpp"
-#include "janusflow/autodiff/pairs.hpp"
+#include "janusflow/autodiff/pretraining.hpp"
 #include "janusflow/autodiff/products.hpp"
 
 using namespace testing;

@@ -1,4 +1,4 @@
-// What autoencoders and contrastive towers need beside the rest: variables' samples and their divergence, poolings, pairs.
+// What the autoencoder and the contrastive tower are pretrained with: variables' samples and their divergence, poolings, pairs.
 #pragma once
 
 #include <span>
@@ -34,7 +34,7 @@ Var<T, R> sample_gaussian(const Var<T, R>& mean, const Var<T, R>& logvar, const 
 template <class T, int R>
 Var<T, 1> gaussian_kl(const Var<T, R>& mean, const Var<T, R>& logvar) {
   return detail::result_of(
-      "gaussian_kl", detail::one_number(gaussian_kl(mean.value(), logvar.value())),
+      "gaussian_kl", scalar(gaussian_kl(mean.value(), logvar.value())),
       [mean, logvar](Tensor<T, 1> dloss) {
         auto [dmean, dlogvar] = gaussian_kl_backward(mean.value(), logvar.value(), dloss(0));
         mean.accumulate(std::move(dmean));
@@ -61,13 +61,13 @@ template <class T>
 Var<T, 1> sigmoid_pair_loss(const Var<T, 2>& similarities, const Var<T, 1>& log_scale, const Var<T, 1>& bias, const Var<T, 2>& labels) {
   return detail::result_of(
       "sigmoid_pair_loss",
-      detail::one_number(sigmoid_pair_loss(similarities.value(), log_scale.value().data[0], bias.value().data[0], labels.value())),
+      scalar(sigmoid_pair_loss(similarities.value(), log_scale.value().data[0], bias.value().data[0], labels.value())),
       [=](Tensor<T, 1> dloss) {
         auto gradients =
             sigmoid_pair_loss_backward(similarities.value(), log_scale.value().data[0], bias.value().data[0], labels.value(), dloss(0));
         similarities.accumulate(std::move(gradients.dsimilarities));
-        log_scale.accumulate(detail::one_number(gradients.dlog_scale));
-        bias.accumulate(detail::one_number(gradients.dbias));
+        log_scale.accumulate(scalar(gradients.dlog_scale));
+        bias.accumulate(scalar(gradients.dbias));
       },
       similarities, log_scale, bias);
 }
