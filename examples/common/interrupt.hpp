@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <string>
 #include <string_view>
@@ -55,31 +57,35 @@ class InterruptGuard {
   template <int at_once>
   class Scope {
    public:
-    Scope() : before_(at_once_) {
-      throw_if_requested();
-      at_once_ = at_once;
+    Scope() : before_(at_once_.exchange(at_once)) {  // first: one that comes behind the question is taken as it is in the scope
+      if (!requested()) return;
+      at_once_ = before_;
+      throw Interrupted();
     }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
     ~Scope() { at_once_ = before_; }
 
    private:
-    const std::sig_atomic_t before_;
+    const int before_;
   };
 
   static void act(int) {
+    const int error = errno;  // may be about to be looked at
     const bool terminal = isatty(STDERR_FILENO);
-    const bool ends = at_once_ || noted_;
-    noted_ = 1;
+    const bool ends = noted_.exchange(1) || at_once_;
     const std::string_view text = ends ? std::string_view(sentence_) : "\nstopping; again to stop at once\n";
     // On a terminal a line of progress may stand before it; elsewhere only the last word counts.
     if (terminal || ends) [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data() + !terminal, text.size() - !terminal);
     if (ends) _exit(status);
+    errno = error;
   }
 
   bool minds_hang_up_ = false;
   inline static std::string sentence_;
-  inline static volatile std::sig_atomic_t noted_ = 0, at_once_ = 0;
+  // Any thread may be the one that takes the signal: a std::sig_atomic_t is for a program's only one.
+  inline static std::atomic<int> noted_ = 0, at_once_ = 0;
+  static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may wait for no lock");
 
  public:
   /// A time at which the first one ends the program too: it computes, or waits for a line, and leaves nothing behind.
