@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <numeric>
 #include <stdexcept>
+#include <thread>
 
 #include "io_testing.hpp"
 #include "janusflow/io/file.hpp"
@@ -48,6 +50,28 @@ TEST_CASE("a file appears complete or not at all") {
   }
   const auto files = std::distance(std::filesystem::directory_iterator(folder.path()), {});
   CHECK(files == 1);  // nothing temporary is left
+}
+
+TEST_CASE("a file that is replaced while it is read is read whole, the old one or the new") {
+  const Folder folder;
+  const auto path = folder.write("a", "old");
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    for (int i = 0; i < 300; ++i) std::filesystem::rename(folder.write("b", i % 2 ? "old" : "a longer new one"), path);
+    done = true;
+  });
+  int others = 0;
+  while (!done) {
+    std::string content;
+    try {
+      content = read_file(path, 20);
+    } catch (const Error& error) {
+      content = error.what();
+    }
+    others += content != "old" && content != "a longer new one";
+  }
+  writer.join();
+  CHECK(others == 0);
 }
 
 TEST_CASE("a link stays a link: the file that it leads to is replaced") {

@@ -54,8 +54,8 @@ inline bool name_exists(const std::filesystem::path& path) {
 
 namespace detail {
 
-/// The size of the regular file at `path`; throws where there is none.
-inline std::uintmax_t regular_file_size(const std::filesystem::path& path) {
+/// Throws where there is no regular file at `path`.
+inline void require_regular_file(const std::filesystem::path& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   require(status.type() != std::filesystem::file_type::not_found, "cannot read ", path.string(),
@@ -63,9 +63,6 @@ inline std::uintmax_t regular_file_size(const std::filesystem::path& path) {
   require(!error, "cannot read ", path.string(), ": ", error.message());
   require(!std::filesystem::is_directory(status), "cannot read ", path.string(), ": it is a directory, not a file");
   require(std::filesystem::is_regular_file(status), "cannot read ", path.string(), ": it is not a regular file");
-  const auto size = std::filesystem::file_size(path, error);
-  require(!error, "cannot read ", path.string(), ": ", error.message());
-  return size;
 }
 
 }  // namespace detail
@@ -73,11 +70,14 @@ inline std::uintmax_t regular_file_size(const std::filesystem::path& path) {
 /// The whole content of the file at `path`, which may hold `limit` bytes at most. Throws Error when it is missing, a
 /// directory, unreadable or larger.
 inline std::string read_file(const std::filesystem::path& path, std::uintmax_t limit) {
-  const auto size = detail::regular_file_size(path);
-  require(size <= limit, "cannot read ", path.string(), ": ", size, " bytes are more than the limit of ", limit);
+  detail::require_regular_file(path);
   errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) detail::fail_with_errno("read", path, errno ? errno : EIO);
+  std::ifstream stream(path, std::ios::binary | std::ios::ate);
+  const auto end = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;  // of the open file: another may have the name by now
+  if (end < 0) detail::fail_with_errno("read", path, errno ? errno : EIO);
+  const auto size = static_cast<std::uintmax_t>(end);
+  require(size <= limit, "cannot read ", path.string(), ": ", size, " bytes are more than the limit of ", limit);
+  stream.seekg(0);
   std::string content(static_cast<std::size_t>(size), '\0');
   stream.read(content.data(), static_cast<std::streamsize>(size));
   require(static_cast<std::uintmax_t>(stream.gcount()) == size, "cannot read ", path.string(), ": it ended early");
@@ -240,7 +240,7 @@ class MappedFile {
   /// Throws Error when `path` is missing, a directory or unreadable.
   explicit MappedFile(const std::filesystem::path& path) {
 #if defined(JANUSFLOW_POSIX)
-    detail::regular_file_size(path);
+    detail::require_regular_file(path);
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) detail::fail_with_errno("read", path, errno);
     struct stat status;

@@ -127,7 +127,7 @@ class SampleReader {
 }  // namespace detail
 
 JANUSFLOW_INLINE Manifest::Manifest(std::filesystem::path path) : path_(std::move(path)), directory_(path_.parent_path()) {
-  detail::regular_file_size(path_);
+  detail::require_regular_file(path_);
   stream_.open(path_, std::ios::binary);
   require(stream_.good(), "cannot read ", path_.string());
   std::string line;
