@@ -74,6 +74,17 @@ TEST_CASE("a run that is stopped and goes on ends where an undisturbed one does,
   set_num_threads(before);
 }
 
+TEST_CASE("where another run has come and gone since this one looked, it touches nothing") {
+  const Json config = tiny().config("overtaken");
+  Trainer late(tiny().read(config));
+  REQUIRE(!late.latest_checkpoint());
+  CHECK(!Trainer(tiny().read(config), stop_after(1)).run());
+  CHECK(error_of([&] { late.run(); }) == late.latest_checkpoint()->string() +
+                                             " is of a run that is further than this one: go on with it, or name another output");
+  CHECK(late.resume());
+  CHECK(late.progress().total_steps == 1);
+}
+
 TEST_CASE("what a stage freezes keeps its bytes; what it trains moves") {
   std::map<std::string, std::vector<float>> before;
   const auto remember = [&](const Trainer<>& trainer) {

@@ -97,8 +97,8 @@ class Trainer {
   }
 
   /// Trains to the end, or to the end of the stage of that name. Returns false where the observer has stopped it. Throws Error for a
-  /// stage that there is not or whose turn it is not, where another run is at work in the output directory, and, naming stage, step
-  /// and tensor, where a number is not finite: the last checkpoint is then what there is to go on from.
+  /// stage that there is not or whose turn it is not, where another run is at work in the output directory or has come further there, and,
+  /// naming stage, step and tensor, where a number is not finite: the last checkpoint is then what there is to go on from.
   bool run(const std::string& only_stage = {}) {
     const Index last = last_stage(only_stage);
     std::optional<RunLock> lock;
@@ -106,6 +106,7 @@ class Trainer {
     together(communicator_, [&] {
       if (!writes()) return;
       lock.emplace(config_.output);
+      checkpoints_.require_none_beyond(progress_.total_steps);  // since this run looked, another may have come and gone
       checkpoints_.remove_leftovers();
       goes_on = check_samples();
       if (!goes_on) return;

@@ -45,6 +45,9 @@ class CheckpointDirectory {
   /// The file with the most steps, if there is one.
   std::optional<std::filesystem::path> latest() const;
 
+  /// Throws Error where there is a file with more steps than these: another run was at work there.
+  void require_none_beyond(Index total_steps) const;
+
   /// Saves, then removes the oldest files beyond those that are kept.
   void save(std::span<const TrainedTensor> tensors, const Optimizer& optimizer, const TrainingProgress& progress, const Json& config) const;
 

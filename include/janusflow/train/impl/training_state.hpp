@@ -42,6 +42,12 @@ JANUSFLOW_INLINE TrainingProgress read_progress(const JsonObject& json, const Js
   return progress;
 }
 
+/// Of two checkpoints: digits are nine, or more where there are more steps.
+JANUSFLOW_INLINE bool has_fewer_steps(const std::filesystem::path& a, const std::filesystem::path& b) {
+  const auto x = a.filename().string(), y = b.filename().string();
+  return std::pair(x.size(), x) < std::pair(y.size(), y);
+}
+
 }  // namespace detail
 
 JANUSFLOW_INLINE void save_training_state(
@@ -134,6 +140,11 @@ JANUSFLOW_INLINE std::optional<std::filesystem::path> CheckpointDirectory::lates
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
+JANUSFLOW_INLINE void CheckpointDirectory::require_none_beyond(Index total_steps) const {
+  if (const auto found = latest(); found && detail::has_fewer_steps(file(total_steps), *found))
+    fail(found->string(), " is of a run that is further than this one: go on with it, or name another output");
+}
+
 JANUSFLOW_INLINE void CheckpointDirectory::save(std::span<const TrainedTensor> tensors, const Optimizer& optimizer,
                                                 const TrainingProgress& progress, const Json& config) const {
   save_training_state(file(progress.total_steps), tensors, optimizer, progress, config);
@@ -148,10 +159,7 @@ JANUSFLOW_INLINE std::vector<std::filesystem::path> CheckpointDirectory::files()
     const std::string name = path.filename().string();
     if (name.starts_with("step-") && name.ends_with(".safetensors")) all.push_back(path);
   }
-  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {  // digits are nine, or more where there are more steps
-    const auto x = a.filename().string(), y = b.filename().string();
-    return std::pair(x.size(), x) < std::pair(y.size(), y);
-  });
+  std::sort(all.begin(), all.end(), detail::has_fewer_steps);
   return all;
 }
 
