@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cfenv>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -136,6 +137,30 @@ TEST_CASE("a forked process runs its loops, though it has none of the threads") 
   std::atomic<Index> after = 0;
   parallel_for(100, [&](Index i) { after += i; });
   CHECK(after == 4950);
+}
+
+TEST_CASE("every thread rounds as the caller's does, and as before when the loop is over") {
+  const Threads scope(3);
+  // Each piece waits for the others (not for ever: a runtime may be told to have fewer threads), so that every thread takes one.
+  const auto quotients = [] {
+    std::vector<double> list(3);
+    std::atomic<int> begun = 0;
+    parallel_for(3, [&](Index i) {
+      ++begun;
+      for (int turn = 0; begun < 3 && turn < 1'000'000; ++turn) std::this_thread::yield();
+      const volatile double one = 1, three = 3;
+      list[static_cast<std::size_t>(i)] = one / three;
+    });
+    return list;
+  };
+  const std::vector<double> nearest = quotients();  // the threads are there before the mode is set
+  std::fesetround(FE_UPWARD);
+  const std::vector<double> upward = quotients();
+  std::fesetround(FE_TONEAREST);
+  const volatile double one = 1, three = 3;
+  CHECK(nearest == std::vector<double>(3, one / three));
+  CHECK(upward == std::vector<double>(3, std::nextafter(one / three, 1.0)));
+  CHECK(quotients() == nearest);
 }
 
 TEST_CASE("chunks cover the range, in sizes that do not depend on the threads") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <exception>
 #include <fstream>
 #include <mutex>
@@ -85,17 +86,27 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
     std::exception_ptr error;
     std::atomic<Index> failed = count;
     std::mutex mutex;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (Index i = 0; i < count; ++i) {
-      if (i > failed.load(std::memory_order_relaxed)) continue;
-      try {
-        piece(body, i);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (i > failed) continue;
-        failed = i;
-        error = std::current_exception();
+    // Rounding mode and flushing to zero (a library built with -ffast-math sets it) are each thread's own, and GCC's runtime leaves them so.
+    std::fenv_t of_caller;
+    std::fegetenv(&of_caller);
+#pragma omp parallel num_threads(threads)
+    {
+      std::fenv_t own;
+      std::fegetenv(&own);
+      std::fesetenv(&of_caller);
+#pragma omp for schedule(dynamic, 1)
+      for (Index i = 0; i < count; ++i) {
+        if (i > failed.load(std::memory_order_relaxed)) continue;
+        try {
+          piece(body, i);
+        } catch (...) {
+          const std::lock_guard lock(mutex);
+          if (i > failed) continue;
+          failed = i;
+          error = std::current_exception();
+        }
       }
+      std::fesetenv(&own);
     }
     if (error) std::rethrow_exception(error);
     return;
@@ -108,7 +119,7 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
 
 /// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
 /// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. What the first failing piece throws
-/// is rethrown, on any number of threads; pieces after it may not run. A process forked after such a loop runs its own on one thread.
+/// is rethrown, on any number of threads; pieces after it may not run. All threads round as the caller's does. A process forked after such a loop runs its own on one thread.
 template <class Body>
 void parallel_for(Index count, Body&& body) {
   using Callable = std::remove_reference_t<Body>;
