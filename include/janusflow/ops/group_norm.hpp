@@ -176,8 +176,8 @@ auto group_norm(const char* op, const X& input, VectorLike<X> weight, VectorLike
 
 /// Group normalisation (Wu and He 2018, arXiv 1803.08494) of x [B, H, W, C] with weight and bias [C]: y = (x - mean) /
 /// sqrt(variance + eps) * weight + bias, mean and variance over all pixels and the C / groups channels of a group.
-/// Moments are summed in float over a few pixels and joined in double. Error against exact arithmetic: at most
-/// 64 eps32 (|y| + |bias| + |weight| max|x| / sqrt(variance + eps)), whatever the picture's size.
+/// Moments are summed in float over a few pixels and joined in double. Error against exact arithmetic, to first order: at most
+/// 24 eps32 (|y| + |bias| + |weight|) (1 + X), X = max|x| / sqrt(variance + eps), whatever the picture's size.
 template <TensorLike X>
 auto group_norm(const X& x, VectorLike<X> weight, VectorLike<X> bias, Index groups, typename X::value_type eps) {
   return detail::group_norm("group_norm", x, weight, bias, groups, eps, [](auto v) { return v; });

@@ -86,7 +86,7 @@ auto packed_rows(TensorView<const float, R> x, Row&& row) {
 
 /// Root mean square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467, eq. 4) of x [..., C] with weight [C]:
 /// y = x / sqrt(mean(x^2) + eps) * weight, all in x's type, as transformers' LlamaRMSNorm in float32.
-/// Error against exact arithmetic: at most (4 + C / 32) eps32 |y|.
+/// Error against exact arithmetic: at most (10 + C / 32) eps32 |y|.
 template <TensorLike X>
 auto rms_norm(const X& input, VectorLike<X> weight, typename X::value_type eps) {
   using T = typename X::value_type;
@@ -113,8 +113,8 @@ auto rms_norm_for(const X& input, VectorLike<X> weight, float eps) {
 
 /// Layer normalisation (Ba et al. 2016, arXiv 1607.06450) of x [..., C] with weight and bias [C]:
 /// y = (x - mean) / sqrt(variance + eps) * weight + bias. The variance is the mean square of x - mean (two passes over
-/// the row). Error against exact arithmetic: at most (6 + C / 16) eps32 (|y| + |bias| + |weight| max|x| / sqrt(variance
-/// + eps)).
+/// the row). Error against exact arithmetic, to first order: at most (12 + C / 16) eps32 (|y| + |bias| + |weight| X), X =
+/// max|x| / sqrt(variance + eps); the variance is that around a mean in float32, which adds |y - bias| ((12 + C / 16) eps32 X)^2 / 2.
 template <TensorLike X>
 auto layer_norm(const X& input, VectorLike<X> weight, VectorLike<X> bias, typename X::value_type eps) {
   using T = typename X::value_type;
