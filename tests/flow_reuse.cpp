@@ -112,6 +112,15 @@ TEST_CASE("reused: nothing is reused at a time that comes again or goes back, no
   CHECK(times == std::vector<double>{1, 0.75});
 }
 
+TEST_CASE("reused: velocities whose squares are no floats") {
+  for (const float size : {1e-30f, 1.0f, 1e30f}) {
+    std::vector<double> times;
+    const auto line = [size](float, double t) { return size * static_cast<float>(3 + t); };
+    integrate<Euler>(reused<float>(Counted{line, &times}, 1), 0.0f, uniform_grid(8));
+    CHECK(times == std::vector<double>{0, 0.125});
+  }
+}
+
 TEST_CASE("reused: tensors and Eigen's arrays") {
   int computed = 0;
   const auto field = [&](const Tensor<float, 1>& z, double) { return ++computed, z * -1.0f; };

@@ -107,7 +107,10 @@ double euclidean_norm(const Z& z) {
   static_assert(HasElements<Z>, "the norm of a state whose numbers cannot be walked through");
   double sum = 0;
   auto element = first_element(z);
-  for (std::size_t i = element_count(z); i > 0; --i, ++element) sum += static_cast<double>(std::norm(*element));
+  for (std::size_t i = element_count(z); i > 0; --i, ++element) {
+    const auto real = static_cast<double>(std::real(*element)), imaginary = static_cast<double>(std::imag(*element));
+    sum += real * real + imaginary * imaginary;
+  }
   return std::sqrt(sum);
 }
 
