@@ -43,6 +43,19 @@ TEST_CASE("int8: every size gives the integer sum, scaled") {
       }
 }
 
+TEST_CASE("int8: a bias that leaves nothing of the product") {
+  const auto x = random_tensor<float>(Shape{Index{5}, Index{70}}, 1), w = random_tensor<float>(Shape{Index{20}, Index{70}}, 2);
+  Tensor<float, 1> bias(Shape{Index{20}});
+  const auto product = linear(x, packed(w));
+  for (Index n = 0; n < 20; ++n) bias.data()[n] = -product(n % 5, n);
+  const auto y = linear(x, packed(w), bias);
+  for (Index m = 0; m < 5; ++m)
+    for (Index n = 0; n < 20; ++n) {
+      const double b = bias.data()[n], expected = expected_at(x, w, m, n) + b;
+      CHECK(std::abs(y(m, n) - expected) <= 4 * testing::eps32 * (std::abs(expected) + std::abs(b)));
+    }
+}
+
 TEST_CASE("int8: largest values of either sign neither saturate nor wrap") {
   const Index depth = 8192;
   Tensor<float, 2> x(Shape{Index{3}, depth}, 1.0f), w(Shape{Index{2}, depth}, 1.0f);
