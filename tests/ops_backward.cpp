@@ -190,21 +190,36 @@ TEST_CASE("segments that do not fit are refused") {
 }
 
 TEST_CASE("losses in float32") {
-  const auto x = random_tensor<float>(Shape{40, 50}, 1, 3), y = random_tensor<float>(Shape{40, 50}, 2, 3);
-  const auto x64 = cast<double>(x), y64 = cast<double>(y);
   std::vector<std::int32_t> targets;
   for (std::int32_t i = 0; i < 40; ++i) targets.push_back(i % 4 == 0 ? jf::ignored_target : i);
-  // A mean of 40 or 2,000 numbers of order `size`, each within a few roundings; exponentials within 2 ulp.
-  const auto near = [](float a, double b, double size) { return std::abs(static_cast<double>(a) - b) <= 64 * eps32 * size; };
-  CHECK(near(jf::cross_entropy(x, targets), jf::cross_entropy(x64, targets), 20));
-  CHECK(near(jf::mean_squared_error(x, y), jf::mean_squared_error(x64, y64), 18));
-  CHECK(near(jf::mean_absolute_error(x, y), jf::mean_absolute_error(x64, y64), 4));
-  CHECK(near(jf::mean_cosine_similarity(x, y), jf::mean_cosine_similarity(x64, y64), 1));
-  const auto compare = [](const auto& a, const auto& b, double size) { CHECK(worst_ratio(a, b, [&](Index) { return 64 * eps32 * size; }) <= 1); };
-  compare(jf::cross_entropy_backward(x, targets, 1.0f), jf::cross_entropy_backward(x64, targets, 1.0), 1.0 / 30);
-  compare(jf::mean_squared_error_backward(x, y, 1.0f), jf::mean_squared_error_backward(x64, y64, 1.0), 40.0 / 2000);
-  compare(jf::mean_absolute_error_backward(x, y, 1.0f), jf::mean_absolute_error_backward(x64, y64, 1.0), 1.0 / 2000);
-  compare(jf::mean_cosine_similarity_backward(x, y, 1.0f), jf::mean_cosine_similarity_backward(x64, y64, 1.0), 1.0 / 40);
+  for (const double size : {1e-3, 3.0, 1e4}) {
+    CAPTURE(size);
+    const auto x = random_tensor<float>(Shape{40, 50}, 1, size), y = random_tensor<float>(Shape{40, 50}, 2, size);
+    const auto x64 = cast<double>(x), y64 = cast<double>(y);
+    const auto near = [](float a, double b, double bound) { return std::abs(static_cast<double>(a) - b) <= bound * eps32; };
+    const double entropy = jf::cross_entropy(x64, targets), squared = jf::mean_squared_error(x64, y64), absolute = jf::mean_absolute_error(x64, y64);
+    CHECK(near(jf::cross_entropy(x, targets), entropy, 24 + 50.0 / 16 + 2 * entropy));
+    CHECK(near(jf::mean_squared_error(x, y), squared, 4 * squared));
+    CHECK(near(jf::mean_absolute_error(x, y), absolute, 2 * absolute));
+    CHECK(near(jf::mean_cosine_similarity(x, y), jf::mean_cosine_similarity(x64, y64), 1));
+    const auto compare = [](const auto& a, const auto& b, auto bound) {
+      CHECK(worst_ratio(a, b, [&](Index i) { return eps32 * bound(i); }) <= 1);
+    };
+    const auto p = jf::softmax(x64);
+    compare(jf::cross_entropy_backward(x, targets, 1.0f), jf::cross_entropy_backward(x64, targets, 1.0), [&](Index i) {
+      const double* row = x64.data() + i / 50 * 50;
+      const double below = *std::max_element(row, row + 50) - x64.data()[i];
+      return ((10 + 50.0 / 16 + below) * p.data()[i] + 3) / 30 + 1e-30;
+    });
+    const auto dsquared = jf::mean_squared_error_backward(x64, y64, 1.0);
+    compare(jf::mean_squared_error_backward(x, y, 1.0f), dsquared, [&](Index i) { return 4 * std::abs(dsquared.data()[i]); });
+    compare(jf::mean_absolute_error_backward(x, y, 1.0f), jf::mean_absolute_error_backward(x64, y64, 1.0), [](Index) { return 2.0 / 2000; });
+    compare(jf::mean_cosine_similarity_backward(x, y, 1.0f), jf::mean_cosine_similarity_backward(x64, y64, 1.0), [&](Index i) {
+      const auto [product, a, b] = jf::detail::cosine_parts(x64.data() + i / 50 * 50, y64.data() + i / 50 * 50, Index{50});
+      return 3 * (std::abs(y64.data()[i]) / (a * b) + std::abs(product * x64.data()[i]) / (a * b * a * a)) / 40;
+    });
+  }
+  const auto x = random_tensor<float>(Shape{40, 50}, 1, 3);
   CHECK(message_of([&] { jf::cross_entropy(x, std::vector<std::int32_t>(40, 50)); }) ==
         "cross_entropy: target 50 is not in the vocabulary of 50");
   check_threads([&] { return jf::cross_entropy_backward(x, targets, 1.0f); });

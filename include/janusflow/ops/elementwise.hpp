@@ -83,7 +83,7 @@ auto sigmoid(X&& x) { return detail::map_elements(detail::Sigmoid{}, std::forwar
 template <class X>
 requires TensorLike<std::remove_cvref_t<X>>
 auto silu(X&& x) { return detail::map_elements(detail::SiluOf{}, std::forward<X>(x)); }
-/// dx of y = silu(x); a temporary dy gives its memory.
+/// dx of y = silu(x), within 8 eps32 (1 + |x|) |dy|; a temporary dy gives its memory.
 template <TensorLike X, class Dy>
 requires TensorLike<std::remove_cvref_t<Dy>>
 auto silu_backward(const X& x, Dy&& dy) {
@@ -95,7 +95,7 @@ auto silu_backward(const X& x, Dy&& dy) {
 template <class X>
 requires TensorLike<std::remove_cvref_t<X>>
 auto gelu(X&& x) { return detail::map_elements(detail::GeluOf{}, std::forward<X>(x)); }
-/// dx of y = gelu(x); a temporary dy gives its memory.
+/// dx of y = gelu(x), within 8 eps32 (1 + |x|) |dy|; a temporary dy gives its memory.
 template <TensorLike X, class Dy>
 requires TensorLike<std::remove_cvref_t<Dy>>
 auto gelu_backward(const X& x, Dy&& dy) {
@@ -103,14 +103,14 @@ auto gelu_backward(const X& x, Dy&& dy) {
   return detail::map_elements([](auto d, auto v) { return d * detail::GeluSlope{}(v); }, std::forward<Dy>(dy), x);
 }
 
-/// silu(gate) * up (Shazeer 2020, arXiv 2002.05202, eq. 6, without its products).
+/// silu(gate) * up (Shazeer 2020, arXiv 2002.05202, eq. 6, without its products), within 9 eps32 of itself.
 template <class X, TensorLike Up>
 requires TensorLike<std::remove_cvref_t<X>>
 auto swiglu(X&& gate, const Up& up) {
   detail::require_same("swiglu", gate.view().shape, up.view().shape);
   return detail::map_elements([](auto g, auto u) { return detail::SiluOf{}(g)*u; }, std::forward<X>(gate), up);
 }
-/// dgate and dup of y = swiglu(gate, up), written there.
+/// dgate and dup of y = swiglu(gate, up), written there: within 10 eps32 (1 + |gate|) |dy up| and 9 eps32 |dup|.
 template <TensorLike X, TensorLike Up, TensorLike Dy>
 void swiglu_backward(const X& gate, const Up& up, const Dy& dy, TensorView<typename X::value_type, X::rank> dgate,
                      TensorView<typename X::value_type, X::rank> dup) {

@@ -42,7 +42,7 @@ auto embedding(const Ids& ids, const Table& table) {
 }
 
 /// dtable of y = embedding(ids, table), added to what dtable [vocabulary, C] holds: row ids[i] gains dy's row i, in i's
-/// order.
+/// order: where n rows come to one, within n eps32 times the sum of magnitudes.
 template <std::ranges::contiguous_range Ids, class T, TensorLike Dy>
 void embedding_backward(const Ids& ids, TensorView<T, 2> dtable, const Dy& gradient) {
   const std::span list(std::ranges::data(ids), std::ranges::size(ids));

@@ -71,7 +71,8 @@ Tensor<T, 1> softmax_of_row(const T* x, Index n) {
 }  // namespace detail
 
 /// The mean over the positions whose target is not ignored_target of -log softmax(logits)[target]; logits [..., V], a target for each
-/// row. 0 where all are ignored. The logarithm of the sum is taken in double, of float32 exponentials.
+/// row. 0 where all are ignored. The logarithm of the sum is taken in double, of float32 exponentials. Error: at most (24 + V / 16 + 2 loss)
+/// eps32, for V up to 160,000.
 template <TensorLike X>
 auto cross_entropy(const X& input, std::span<const std::int32_t> targets) {
   using T = typename X::value_type;
@@ -92,7 +93,8 @@ auto cross_entropy(const X& input, std::span<const std::int32_t> targets) {
   });
   return static_cast<T>(count ? sum / static_cast<double>(count) : 0.0);
 }
-/// dlogits of the mean, times dloss: (softmax(logits) - 1 at the target) dloss / count; 0 at ignored positions.
+/// dlogits of the mean, times dloss: (softmax(logits) - 1 at the target) dloss / count; 0 at ignored positions. Error: at most
+/// ((10 + V / 16 + max - x) softmax + 3) eps32 |dloss| / count.
 template <TensorLike X>
 auto cross_entropy_backward(const X& input, std::span<const std::int32_t> targets, typename X::value_type dloss) {
   using T = typename X::value_type;
@@ -117,12 +119,12 @@ auto cross_entropy_backward(const X& input, std::span<const std::int32_t> target
   return dx;
 }
 
-/// The mean of (x - y)^2 over all numbers.
+/// The mean of (x - y)^2 over all numbers, summed in double; within 4 eps32 of itself.
 template <TensorLike X, TensorLike Y>
 auto mean_squared_error(const X& input, const Y& other) {
   return detail::mean_of_differences("mean_squared_error", input, other, [](auto d) { return static_cast<double>(d * d); });
 }
-/// dx of the mean, times dloss: 2 (x - y) dloss / n. dy is its negative.
+/// dx of the mean, times dloss: 2 (x - y) dloss / n, within 4 eps32 of itself. dy is its negative.
 template <TensorLike X, TensorLike Y>
 auto mean_squared_error_backward(const X& x, const Y& y, typename X::value_type dloss) {
   detail::require_same("mean_squared_error_backward", x.view().shape, y.view().shape);
@@ -130,7 +132,7 @@ auto mean_squared_error_backward(const X& x, const Y& y, typename X::value_type 
   return detail::map_elements([scale](auto a, auto b) { return (a - b) * decltype(a)(scale); }, x, y);
 }
 
-/// The mean of |x - y| over all numbers.
+/// The mean of |x - y| over all numbers, summed in double; within 2 eps32 of itself.
 template <TensorLike X, TensorLike Y>
 auto mean_absolute_error(const X& input, const Y& other) {
   return detail::mean_of_differences("mean_absolute_error", input, other, [](auto d) { return std::abs(static_cast<double>(d)); });
@@ -171,7 +173,7 @@ std::array<double, 3> cosine_parts(const T* x, const T* y, Index n) {
 
 }  // namespace detail
 
-/// The mean over the rows of x . y / (|x| |y|), lengths at least 1e-8; sums in double.
+/// The mean over the rows of x . y / (|x| |y|), lengths at least 1e-8; sums in double. Error: at most eps32.
 template <TensorLike X, TensorLike Y>
 auto mean_cosine_similarity(const X& input, const Y& other) {
   using T = typename X::value_type;
@@ -184,7 +186,7 @@ auto mean_cosine_similarity(const X& input, const Y& other) {
   });
   return static_cast<T>(sum / static_cast<double>(std::max<Index>(1, x.rows())));
 }
-/// dx of the mean, times dloss: (y / |y| - cos x / |x|) / |x| dloss / rows.
+/// dx of the mean, times dloss: (y / |y| - cos x / |x|) / |x| dloss / rows. Error: at most 3 eps32 times what both terms add up to in size.
 template <TensorLike X, TensorLike Y>
 auto mean_cosine_similarity_backward(const X& input, const Y& other, typename X::value_type dloss) {
   using T = typename X::value_type;

@@ -59,6 +59,7 @@ auto modulate(const X& input, const S& scale_shift) {
 }
 
 /// {dx, dscale_shift} of y = modulate(x, scale_shift): dx = dy (1 + scale); dscale = sum dy x; dshift = sum dy.
+/// Sums of n pixels run in order, in x's type: in float32 within n eps32 times the sum of magnitudes.
 template <TensorLike X, TensorLike S, TensorLike Dy>
 auto modulate_backward(const X& input, const S& scale_shift, const Dy& gradient) {
   using T = typename X::value_type;

@@ -82,8 +82,8 @@ Batch normal_cdf(Batch x) {
 /// 1 / (1 + e^-x), within 4 ulp where e^-x is finite, else (x < -88.72) 0.
 inline Batch sigmoid(Batch x) { return Batch(1.f) / (Batch(1.f) + exp(-x)); }
 
-/// x sigmoid(x), within 4 ulp (for bfloat16 within 1.2e-4 of itself) above x = -86.9. As in PyTorch infinity gives infinity, and minus
-/// infinity NaN.
+/// x sigmoid(x), within 4 ulp above x = -88.72, below 0; for bfloat16 within 1.2e-4 of itself above x = -86.9. As in PyTorch infinity gives
+/// infinity, and minus infinity NaN.
 template <class T = float>
 Batch silu(Batch x) {
   if constexpr (std::is_same_v<T, float>) {

@@ -35,6 +35,7 @@ struct AdamWStep {
 /// One step on n numbers: with g = scale * gradient,
 ///   value *= 1 - rate * decay;  first += (1 - beta1)(g - first);  second = beta2 second + (1 - beta2) g^2;
 ///   value -= rate / (1 - beta1^t) * first / (sqrt(second / (1 - beta2^t)) + eps).
+/// In float32, within a few roundings of torch's step; gradients below 1e-22, whose squares are 0, move by rate / eps times the first moment.
 inline void adamw(Index n, float* value, const float* gradient, float* first, float* second, const AdamWStep& s) {
   using simd::Batch;
   const Batch scale(s.gradient_scale), keep(s.keep), new_first(s.new_first), beta2(s.beta2), new_second(s.new_second),

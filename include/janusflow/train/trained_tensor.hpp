@@ -48,7 +48,8 @@ std::vector<TensorPiece> pieces_of(std::span<const TrainedTensor> tensors, Wante
 
 }  // namespace detail
 
-/// The Euclidean norm of all gradients of the tensors that train, as one vector. The same bits for any number of threads. Throws
+/// The Euclidean norm of all gradients of the tensors that train, as one vector. The same bits for any number of threads. Squares and
+/// sums of 16,384 of them are in float32, within 1e-4 of the norm; numbers below 1e-19, whose squares underflow, may be left out. Throws
 /// Error naming the first tensor with a NaN or an infinity, or with a gradient of another size than its value.
 inline double gradient_norm(std::span<const TrainedTensor> tensors) {
   for (const TrainedTensor& t : tensors)
