@@ -94,7 +94,7 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
       std::fenv_t own;
       std::fegetenv(&own);
       std::fesetenv(&of_caller);
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
       for (Index i = 0; i < count; ++i) {
         if (i > failed.load(std::memory_order_relaxed)) continue;
         try {
@@ -119,7 +119,8 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
 
 /// Calls body(i) for every i in [0, count), on num_threads() threads. The pieces must be independent: which thread runs which
 /// piece is not defined, so results do not depend on it as long as no piece's arithmetic does. What the first failing piece throws
-/// is rethrown, on any number of threads; pieces after it may not run. All threads round as the caller's does. A process forked after such a loop runs its own on one thread.
+/// is rethrown, on any number of threads; pieces after it may not run. All threads round as the caller's does. A process forked after
+/// such a loop runs its own on one thread.
 template <class Body>
 void parallel_for(Index count, Body&& body) {
   using Callable = std::remove_reference_t<Body>;
