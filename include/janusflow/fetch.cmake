@@ -1,6 +1,7 @@
 # Fetches the packages named in `missing` from the projects that make them; used by the build only, never by the installed package.
 include(FetchContent)
 set(FETCHCONTENT_QUIET OFF)
+set(CMAKE_POLICY_VERSION_MINIMUM 3.10) # nlohmann_json and PCRE2 ask for 3.1, which CMake 4 refuses
 
 # janusflow_fetch(<package> <repository> <tag> [option of FetchContent_Declare...])
 macro(janusflow_fetch package repository tag)
