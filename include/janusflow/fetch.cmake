@@ -29,8 +29,10 @@ if("xsimd" IN_LIST missing)
   target_include_directories(janusflow::xsimd INTERFACE "${janusflow_xsimd_SOURCE_DIR}/include")
 endif()
 
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # else PCRE2's options pass these over
 set(PCRE2_BUILD_TESTS OFF)
 set(PCRE2_BUILD_PCRE2GREP OFF)
+set(PCRE2_STATIC_PIC ON) # shared libraries may link it
 janusflow_fetch(PCRE2 https://github.com/PCRE2Project/pcre2.git pcre2-10.42)
 if("PCRE2" IN_LIST missing)
   add_library(janusflow::PCRE2 INTERFACE IMPORTED GLOBAL)
