@@ -36,7 +36,8 @@ JANUSFLOW_INLINE TokenizerSettings apply_tokenizer_settings(Tokenizer& tokenizer
   const JsonObject object(config, name);
   if (object.has("added_tokens_decoder")) {
     std::map<std::int32_t, AddedToken> tokens;
-    for (const auto& [key, value] : object.object("added_tokens_decoder").json().items()) {
+    const JsonObject added = object.object("added_tokens_decoder");
+    for (const auto& [key, value] : added.json().items()) {
       std::int32_t id = -1;
       const auto parsed = std::from_chars(key.data(), key.data() + key.size(), id);
       require(parsed.ec == std::errc() && parsed.ptr == key.data() + key.size() && id >= 0,

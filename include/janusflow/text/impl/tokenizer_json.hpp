@@ -68,12 +68,12 @@ class TokenizerJsonReader {
     options.ignore_merges = model.get<bool>("ignore_merges", false);
     auto& bpe = result_.vocabulary.model = BytePairEncoding(std::move(options));
 
-    const Json& vocab = model.object("vocab").json();
+    const JsonObject vocab = model.object("vocab");
     require(model.has("merges"), model.name("merges"), " is missing");
     const Json& merges = model.json().at("merges");
     require(merges.is_array(), model.name("merges"), " must be a list");
-    bpe.reserve(vocab.size(), merges.size());
-    for (const auto& [token, value] : vocab.items()) {
+    bpe.reserve(vocab.json().size(), merges.size());
+    for (const auto& [token, value] : vocab.json().items()) {
       const std::int32_t id = token_id(value, token);
       if (!bpe.add_token(token, id)) {
         fail(name_, ": the tokens ", Json(*bpe.id_to_token(id)).dump(), " and ", Json(token).dump(), " have the same id ", id);

@@ -79,7 +79,8 @@ JANUSFLOW_INLINE TrainingProgress load_training_state(
   const Json about = parse_json(text->second, path.string());
   const JsonObject json(about, path.string());
   json.integer("version", 1, 1);
-  const Json& then = json.object("config").json();
+  const JsonObject written = json.object("config");
+  const Json& then = written.json();
   require(!config.contains("hashes") || then.contains("hashes"), path.string(), " was written by an earlier version, which kept no hashes of ",
           "autoencoder, image processor and tokenizer, so that it cannot be told whether they are the same; go on with that version, or begin ",
           "anew in another output directory");
