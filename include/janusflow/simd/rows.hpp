@@ -69,17 +69,16 @@ inline Batch to_float(IntegerBatch x) {
     return xsimd::to_float(x);
 }
 
-/// The larger of each lane; b where either is NaN. (gcc 12 warns of its own header in xsimd::max for AVX-512.)
+/// The larger of each lane; b where either is NaN, as MAXPS has it. (xsimd::max gives a from release 14 on.)
 inline Batch max(Batch a, Batch b) {
 #if defined(__AVX512F__)
-  if constexpr (std::is_base_of_v<xsimd::avx512f, Batch::arch_type>)
-    return Batch(typename Batch::register_type(_mm512_maskz_max_ps(static_cast<__mmask16>(-1), a, b)));
-  else
-#endif
-#if defined(__x86_64__)
-    return xsimd::max(a, b);  // MAXPS, which says the same of NaN
+  return Batch(_mm512_maskz_max_ps(static_cast<__mmask16>(-1), a, b));  // gcc 12 warns of its own header in the unmasked one
+#elif defined(__AVX__)
+  return Batch(_mm256_max_ps(a, b));
+#elif defined(__x86_64__)
+  return Batch(_mm_max_ps(a, b));
 #else
-    return xsimd::select(a > b, a, b);
+  return xsimd::select(a > b, a, b);
 #endif
 }
 
