@@ -17,6 +17,7 @@
 #include "janusflow/core/cache.hpp"
 #include "janusflow/core/cpu.hpp"
 #include "janusflow/core/error.hpp"
+#include "janusflow/core/float_mode.hpp"
 #include "janusflow/core/inline.hpp"
 #include "janusflow/core/parallel.hpp"
 #include "janusflow/core/random.hpp"

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cfenv>
 #include <exception>
 #include <fstream>
 #include <mutex>
@@ -22,6 +21,7 @@
 #include <pthread.h>
 #endif
 
+#include "janusflow/core/float_mode.hpp"
 #include "janusflow/core/shape.hpp"
 
 namespace janusflow {
@@ -87,13 +87,11 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
     std::atomic<Index> failed = count;
     std::mutex mutex;
     // Rounding mode and flushing to zero (a library built with -ffast-math sets it) are each thread's own, and GCC's runtime leaves them so.
-    std::fenv_t of_caller;
-    std::fegetenv(&of_caller);
+    const FloatMode of_caller;
 #pragma omp parallel num_threads(threads)
     {
-      std::fenv_t own;
-      std::fegetenv(&own);
-      std::fesetenv(&of_caller);
+      const FloatMode own;
+      of_caller.set();
 #pragma omp for schedule(dynamic, 1) nowait
       for (Index i = 0; i < count; ++i) {
         if (i > failed.load(std::memory_order_relaxed)) continue;
@@ -106,7 +104,7 @@ inline void run_pieces(Index count, void* body, void (*piece)(void*, Index)) {
           error = std::current_exception();
         }
       }
-      std::fesetenv(&own);
+      own.set();
     }
     if (error) std::rethrow_exception(error);
     return;
