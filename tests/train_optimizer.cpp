@@ -120,6 +120,16 @@ TEST_CASE("Muon's update is the reference iteration, and its singular values are
   for (const float x : orthogonalized(std::as_const(nothing).view())) CHECK(x == 0.0f);
 }
 
+TEST_CASE_TEMPLATE("half of a product of rows with themselves is the whole, to the last bit", Dot, simd::Float32Dot, simd::BFloat16Dot) {
+  for (const Shape<2>& shape : {Shape<2>{{1, 3}}, {{7, 5}}, {{70, 33}}, {{8 * simd::tile_rows, 20}}, {{203, 64}}, {{33, 2000}}}) {
+    Tensor<float, 2> x(shape);
+    TorchGenerator(5).normal({x.data(), static_cast<std::size_t>(x.size())});
+    PackedMatrix<Dot> same(shape[0], shape[1]);
+    same.pack(std::as_const(x).view());
+    CHECK(std::ranges::equal(detail::gram(x, same), linear(x, same)));
+  }
+}
+
 TEST_CASE("a step does not depend on the number of threads") {
   std::vector<std::vector<std::vector<float>>> results;
   const int before = num_threads();

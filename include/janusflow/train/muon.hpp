@@ -21,6 +21,24 @@ inline void mix(float factor, const Tensor<float, 2>& x, float more, Tensor<floa
   for (Index i = 0; i < y.size(); ++i) y.data()[i] = factor * x.data()[i] + more * y.data()[i];
 }
 
+/// x xT [R, R] of rows [R, C], packed from them as weights too: the bytes of linear(x, same). The sums of (i, j) and of (j, i) are the
+/// same bits, so that of each block of rows what lies right of the diagonal is left out, and copied.
+template <class Dot>
+Tensor<float, 2> gram(const Tensor<float, 2>& x, const PackedMatrix<Dot>& same) {
+  const PackedInput<Dot> input(x.view());
+  constexpr Index high = 8 * simd::tile_rows;
+  const Index rows = x.shape()[0], blocks = (rows + high - 1) / high;
+  Tensor<float, 2> y(Shape{rows, rows});
+  const StoreTile<Identity> store{{y.data(), rows}, rows, nullptr, {}, false};
+  parallel_for(blocks, [&](Index block) {
+    const Index end = std::min(rows, (block + 1) * high), pairs = (end + simd::tile_columns - 1) / simd::tile_columns;
+    gemm_block<Dot>(block * high, end, [&](Index row) { return input.panel(row); }, PanelPairs<Dot>(same), 0, pairs, store);
+  });
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < i; ++j) y(j, i) = y(i, j);
+  return y;
+}
+
 }  // namespace detail
 
 /// g [R, C] with its singular values brought near one: five steps of a quintic Newton-Schulz iteration, X <- a X + (b A + c A^2) X with
@@ -43,9 +61,9 @@ Tensor<float, 2> orthogonalized(TensorView<const float, 2> g) {
   PackedMatrix<Dot> gram_side(rows, columns), square(rows, rows), product(columns, rows);
   for (int step = 0; step < steps; ++step) {
     gram_side.pack(std::as_const(x).view());
-    const auto gram = linear(x, gram_side);  // A = X XT
+    const auto gram = detail::gram(x, gram_side);  // A = X XT
     square.pack(gram.view());
-    auto inner = linear(gram, square);  // A AT = A^2
+    auto inner = detail::gram(gram, square);  // A AT = A^2
     detail::mix(b, gram, c, inner);
     product.pack_columns([&](Index k) { return x.data() + k * columns; });
     auto moved = linear(inner, product);
