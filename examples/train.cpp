@@ -20,26 +20,32 @@ struct Options {
   bool resume = false, check = false, publish = false;
 };
 
+/// Pictures on a sheet of about as many columns as rows; so many that belong together stay side by side.
+Picture sheet(const std::vector<Picture>& pictures, Index together = 1) {
+  const auto columns = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(pictures.size()))));
+  return contact_sheet(pictures, (columns + together - 1) / together * together, 4);
+}
+
 /// What the model that was published last paints for the sample prompts.
-std::vector<Picture> sample(const TrainingConfig& config) {
+Picture sample(const TrainingConfig& config) {
   TextToImageRequest request;
   request.prompts = config.sample_prompts;
   const auto model = config.output / "model";
-  return TextToImage<Float32>::from_directory(model, model / "vae")(request).pictures;
+  return sheet(TextToImage<Float32>::from_directory(model, model / "vae")(request).pictures);
 }
-/// Pictures of the manifest, each followed by what the autoencoder that was published last makes of it.
-std::vector<Picture> sample(const AutoencoderTrainingConfig& config) {
+/// Pictures of the manifest, each beside what the autoencoder that was published last makes of it.
+Picture sample(const AutoencoderTrainingConfig& config) {
   const auto autoencoder = Autoencoder<Float32>::from_directory(config.output / "model");
   const Manifest manifest(config.manifest);
   const PaintedPictures pictures(manifest, autoencoder.config().sample_size, {}, config.seed);
-  std::vector<Picture> sheet;
+  std::vector<Picture> pairs;
   for (const auto& path : pictures.spread(18)) {
-    sheet.push_back(resize_and_crop(read_picture(path).view(), autoencoder.config().sample_size, path.string()));
-    sheet.push_back(autoencoder.decode(autoencoder.encode(std::as_const(sheet.back()).view()).view()));
+    pairs.push_back(resize_and_crop(read_picture(path).view(), autoencoder.config().sample_size, path.string()));
+    pairs.push_back(autoencoder.decode(autoencoder.encode(std::as_const(pairs.back()).view()).view()));
   }
-  return sheet;
+  return sheet(pairs, 2);
 }
-std::vector<Picture> sample(const SiglipTrainingConfig&) { return {}; }
+Picture sample(const SiglipTrainingConfig&) { return {}; }
 
 /// The line on the terminal, and the seconds that are left by the pace of the last steps.
 class Reporter {
@@ -71,10 +77,9 @@ class Reporter {
     progress_.stage("making a sheet of samples");
     const auto& output = trainer.config().output;
     trainer.publish(output / "model");
-    const auto pictures = sample(trainer.config());
+    const Picture pictures = sample(trainer.config());
     make_directories(output / "samples");
-    const auto columns = static_cast<Index>(std::ceil(std::sqrt(static_cast<double>(pictures.size()))));
-    write_png(output / "samples" / ("step-" + std::to_string(report.total_steps) + ".png"), contact_sheet(pictures, columns, 4).view());
+    write_png(output / "samples" / ("step-" + std::to_string(report.total_steps) + ".png"), pictures.view());
   }
   void clear() { progress_.clear(); }
 

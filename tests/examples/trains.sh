@@ -112,6 +112,13 @@ sed 's/"model": "tiny"/"model": "whole_siglip\/model", "vae": "whole_autoencoder
 succeed train started.json
 succeed text_to_image -m started/model -p a --steps 2 -o out/started.png
 
+# A sheet keeps a picture and what comes back of it side by side: of three, four columns of 32 pixels.
+for picture in rgb.png rgba.png baseline.jpg; do echo '{"task": "generation", "prompt": "a", "picture": "'$picture'"}'; done >three.jsonl
+sed 's/"train.jsonl"/"three.jsonl"/; s/"output": "whole_autoencoder"/"output": "sheet"/; s/"every": 1}/"every": 1, "samples_every": 1}/
+     s/"steps": 20/"steps": 1/' whole_autoencoder.json >sheet.json
+succeed train sheet.json
+[ "$(od -An -tu1 -j 18 -N 2 sheet/samples/step-1.png | tr -s ' ')" = " 0 140" ] || fail "the sheet is not 140 pixels wide"
+
 # Ctrl-C: saved, and the sentence says so.
 config stopped 100000
 ${EMULATOR:-} "$programs/train" stopped.json >stdout 2>stderr &
