@@ -160,6 +160,21 @@ TEST_CASE("validation looks at the averages, learns nothing, and counts the answ
   CHECK(contains(error_of([&] { tiny().read(config); }), "evry"));
 }
 
+TEST_CASE("samples a second are those of the steps since the line before, also where a stage with another batch begins") {
+  Json config = tiny().config("paced", 2);
+  for (std::size_t i = 0; i < 3; ++i) config["stages"][i]["batch_size"] = 9 - 4 * i;
+  config["log"]["every"] = 100;
+  double seconds = 0;
+  TrainerObserver observer;
+  observer.step = [&](const StepReport& report) { return seconds += report.seconds, true; };
+  Trainer trainer(tiny().read(config), observer);
+  REQUIRE(trainer.run());
+  REQUIRE(trainer.log().rows().size() == 1);
+  const LogRow& row = trainer.log().rows()[0];
+  CHECK(row.samples == 2 * (9 + 5 + 1));
+  CHECK(row.samples_a_second == doctest::Approx(static_cast<double>(row.samples) / seconds));
+}
+
 TEST_CASE("validation leaves no features of the averages behind for a tower that is frozen after it has trained") {
   tiny().folder().write("answers.jsonl", R"({"task": "understanding", "picture": "0.png", "question": "What is it?", "answer": "red"})" "\n");
   const auto stage = [](const char* name, int preset, Index steps, const char* task) {

@@ -273,10 +273,11 @@ class Trainer {
     add(since_.norm, report.gradient_norm);
     for (std::size_t i = 0; i < names_.size(); ++i)
       if (report.losses.parts[i]) add(since_.parts[i], *report.losses.parts[i]);
+    since_.samples += report.samples;
     since_.seconds += report.seconds;
     if (report.total_steps % config_.log_every != 0 && report.total_steps != report.all_steps) return;
     LogRow row{report.total_steps, report.stage.name, report.learning_rate, since_.loss.value(), {}, since_.norm.value(),
-               samples_before(progress_.step).sum(), static_cast<double>(since_.loss.count * report.samples) / std::max(1e-9, since_.seconds)};
+               samples_before(progress_.step).sum(), static_cast<double>(since_.samples) / std::max(1e-9, since_.seconds)};
     for (const Mean& part : since_.parts) row.losses.push_back(part.value());
     log_->add(row);
     since_ = {};
@@ -292,6 +293,7 @@ class Trainer {
   struct Sums {
     Mean loss, norm;
     std::vector<Mean> parts;
+    Index samples = 0;
     double seconds = 0;
   };
 
