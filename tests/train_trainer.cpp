@@ -160,6 +160,36 @@ TEST_CASE("validation looks at the averages, learns nothing, and counts the answ
   CHECK(contains(error_of([&] { tiny().read(config); }), "evry"));
 }
 
+TEST_CASE("a validation that was stopped, or that a killed run did not come to, is made up for") {
+  tiny().folder().write("one.jsonl", R"({"task": "generation", "prompt": "a red", "picture": "0.png"})" "\n");
+  for (const Index every : {5, 100}) {
+    CAPTURE(every);
+    Json config = tiny().config("late" + std::to_string(every));
+    config["validation"] = {{"manifest", "one.jsonl"}, {"every", every}};
+    const Index first = every == 5 ? 5 : 12;
+    const auto rows = [&] {
+      return TrainingLog(tiny().folder().path() / config["output"].get<std::string>() / "validation.csv", {"ar", "rf", "repa", "answers"}, 12).rows();
+    };
+    {
+      TrainerObserver observer;
+      observer.preparing = [](const std::string& what, double) { return what != "validating"; };
+      Trainer trainer(tiny().read(config), observer);
+      CHECK(!trainer.run());
+      CHECK(trainer.progress().total_steps == first);
+      CHECK(rows().empty());
+    }
+    Trainer trainer(tiny().read(config));
+    REQUIRE(trainer.resume());
+    CHECK(trainer.run());
+    CHECK(weights_of(trainer) == undisturbed());
+    REQUIRE(rows().size() == (every == 5 ? 3u : 1u));
+    CHECK(rows()[0].step == first);
+    CHECK(rows()[0].samples == 6 * first);
+    CHECK(rows()[0].stage == (every == 5 ? "pretraining" : "finetuning"));
+    CHECK(rows()[0].learning_rate == doctest::Approx(2e-3));
+  }
+}
+
 TEST_CASE("samples a second are those of the steps since the line before, also where a stage with another batch begins") {
   Json config = tiny().config("paced", 2);
   for (std::size_t i = 0; i < 3; ++i) config["stages"][i]["batch_size"] = 9 - 4 * i;

@@ -203,6 +203,8 @@ class Trainer {
   bool preparing(const std::string& what, double done) const { return !observer_.preparing || observer_.preparing(what, done); }
 
   bool run_stage(const Stage& stage) {
+    if constexpr (validates)
+      if (progress_.step > 0 && validation_is_due() && misses_validation() && !validate(stage)) return false;
     if (progress_.step >= stage.schedule.steps) return true;
     tensors_ = enter_stage(objective_.module(), stage, O::stays_frozen);
     GradientSum gradients(communicator_, training_parameters(objective_.module()));
@@ -216,10 +218,14 @@ class Trainer {
       const bool goes_on = !on_any_rank(communicator_, observer_.step && !observer_.step(report));
       const auto every = [this](Index steps) { return steps > 0 && progress_.total_steps % steps == 0; };
       // First of all: what comes behind takes long, and may fail.
-      if (!goes_on || every(config_.checkpoint_every) || progress_.step == stage.schedule.steps) save();
+      const bool saves = !goes_on || every(config_.checkpoint_every) || progress_.step == stage.schedule.steps;
+      if (saves) save();
       else if (every(steps_between_checks)) require_alike(after_step());
       if constexpr (validates)
-        if (every(config_.validation.every) || report.total_steps == report.all_steps) validate(report);
+        if (validation_is_due() && !validate(stage)) {
+          if (!saves) save();
+          return false;
+        }
       if (writes() && every(config_.samples_every) && observer_.samples) observer_.samples(report);
       if (!goes_on) return false;
     }
@@ -250,20 +256,34 @@ class Trainer {
     return report;
   }
 
-  /// How the averages of the weights, which are what is published, do on samples that are not learned from.
-  void validate(const StepReport& report) {
+  bool validation_is_due() const {
+    const Index steps = progress_.total_steps;
+    return !config_.validation.manifest.empty() && (steps % config_.validation.every == 0 || steps == all_steps());
+  }
+
+  /// Whether there is no line of it: checkpoints come before it, and a run may go on from one that ended in between.
+  bool misses_validation() const {
+    return on_any_rank(communicator_,
+                       validation_log_ && (validation_log_->rows().empty() || validation_log_->rows().back().step < progress_.total_steps));
+  }
+
+  /// How the averages of the weights, which are what is published, do on samples that are not learned from. Returns false where the
+  /// observer has stopped it.
+  bool validate(const Stage& stage) {
     const Stopwatch watch;
     std::vector<double> measures;
     {
       const AveragesInPlace averages(tensors_, *optimizer_);
       measures = objective_.validate(tensors_, *optimizer_, [this](const std::string& what, double done) { return preparing(what, done); });
     }
-    if (measures.empty() || !validation_log_) return;
-    LogRow row{report.total_steps, report.stage.name, report.learning_rate};
+    if (measures.empty()) return false;
+    if (!validation_log_) return true;
+    LogRow row{progress_.total_steps, stage.name, stage.learning_rate * stage.schedule.factor(progress_.step - 1)};
     row.losses = measures;
     row.samples = samples_before(progress_.step).sum();
     row.samples_a_second = static_cast<double>(objective_.validation_samples()) / std::max(1e-9, watch.seconds());
     validation_log_->add(row);
+    return true;
   }
 
   void write_log(const StepReport& report) {
