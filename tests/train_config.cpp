@@ -202,6 +202,10 @@ TEST_CASE("what is wrong with a config is said in one sentence, by key") {
       {R"({"stages": [{"name": "x", "trains": ["*"], "learning_rate": 1}]})", "train.json: stages[0].steps is missing"},
       {R"({"stages": [{"trains": ["*"]}]})", "train.json: stages[0].name is missing"},
       {R"({"stages": [{"preset": 1, "name": "a,b"}]})", "train.json: stages[0].name must have no comma, quote or new line in it"},
+      {R"({"losses": {"ar": 0, "rf": 0, "repa": 0}})", "train.json: stages[0] learns nothing: the losses of its tasks have no weight"},
+      {R"({"losses": {"ar": 0}, "stages": [{"preset": 1, "steps": 5}, {"preset": 2, "steps": 5, "mix": {"understanding": 1, "text": 1}}]})",
+       "train.json: stages[1] learns nothing: the losses of its tasks have no weight"},
+      {R"({"losses": {"rf": 0, "repa": 0}, "stages": [{"preset": 1, "steps": 5, "mix": {"generation": 1}}]})", "train.json: stages[0] learns nothing"},
       {R"({"stages": [3]})", "train.json: stages[0] must be an object, not 3"},
   };
   for (const Case& c : cases) {

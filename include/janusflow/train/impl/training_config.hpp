@@ -19,6 +19,11 @@ JANUSFLOW_INLINE TrainingConfig TrainingConfig::from_json(const JsonObject& json
   config.shared_encoder = json.get("shared_encoder", config.shared_encoder);
   if (json.has("validation")) config.read_validation(json.object("validation"), directory);
   if (json.has("losses")) config.read_losses(json.object("losses"));
+  for (const Stage& stage : config.stages) {
+    const bool answers = stage.asks_for(Task::understanding) || stage.asks_for(Task::text), paints = stage.asks_for(Task::generation);
+    require((answers && config.losses.ar > 0) || (paints && config.losses.rf + config.losses.repa > 0), stage.where,
+            " learns nothing: the losses of its tasks have no weight");
+  }
   if (json.has("log")) config.sample_prompts = json.object("log").get<std::vector<std::string>>("sample_prompts", {});
   require(config.samples_every == 0 || !config.sample_prompts.empty(), json.name("log"), ".sample_prompts is missing: samples_every asks for sheets");
   return config;
