@@ -156,6 +156,19 @@ run tokenize -m tiny/tokenizer.json --decode <ids || fail "tokenize --decode: $(
 says '^"red apple"$'
 says '^"a\\nbé🍎 <｜begin▁of▁sentence｜>"$'
 
+# The measures of the model that comes with the examples, and of precisions.
+succeed evaluate --limit 1
+says '^pictures, top 1  *100.0 %  *100.0 %$'
+says '^answers, name  *100.0 %  *100.0 %$'
+says '^autoencoder, PSNR  *3[0-9.]* dB  *3[0-9.]* dB$'
+echo '--steps 2' >settings
+succeed frontier settings --limit 1 -o out/frontier.csv
+says '^--steps 2 .* ms '
+grep -q '^--steps 2,4.0,' out/frontier.csv || fail "frontier: $(cat out/frontier.csv)"
+succeed compare_precision -m tiny -p 'a cat' --steps 2 -i out/one.png -q 'What is this?' --against bf16,q4
+says '^  pictures, PSNR .* dB on average of 1, worst '
+says '^  equal greedy answers .* % of 1$'
+
 # Ctrl-C ends it, and nothing is left behind; so does a terminal that is closed, unless nohup is in front.
 # ends SIGNAL [OPTION OF ENV...]
 ends() {
