@@ -210,6 +210,17 @@ TEST_CASE("text to image: a step is of all pictures, or of one after the other")
   CHECK(steps == std::vector<Step>{{1, 0, 1}, {2, 0, 1}, {1, 1, 1}, {2, 1, 1}});
 }
 
+TEST_CASE("text to image: where pictures flow one after the other, those whose turn did not come are their noise") {
+  TextToImageRequest request = two_steps();
+  request.images_per_prompt = 3;
+  request.reuse_threshold = 1e-9;
+  const auto cancelled = painter()(request, [](const TextToImageProgress& p) { return p.first == 0 || p.step < 1; });
+  CHECK(!cancelled.finished);
+  CHECK(same(part(cancelled.latents, 0, 1), painter()(two_steps()).latents));
+  CHECK(!same(part(cancelled.latents, 1, 2), noise(43, 4, 12, 12)));
+  CHECK(same(part(cancelled.latents, 2, 3), noise(44, 4, 12, 12)));
+}
+
 TEST_CASE("text to image: every solver by its name") {
   const auto run = [](AnySolver solver, int steps) {
     TextToImageRequest request = two_steps();

@@ -97,10 +97,10 @@ struct TextToImage<P>::Parts {
     const Index pictures = z.shape()[0];
     if (!is_adaptive(request.solver) && request.reuse_threshold == 0)
       return flow_together(std::move(z), 0, request, conditional, negative, observer, spent);
-    FlowResult<Tensor<float, 4>> all{Tensor<float, 4>(z.shape()), 1.0, true, 0, 0};
-    const TensorView<const float, 4> noise = z;
+    FlowResult<Tensor<float, 4>> all{std::move(z), 1.0, true, 0, 0};  // still noise where a picture's turn does not come
+    const TensorView<const float, 4> state = all.z;
     for (Index i = 0; i < pictures && all.finished; ++i) {
-      const auto one = flow_together(Tensor<float, 4>(noise.slice(i, i + 1)), i, request, conditional, negative, observer, spent);
+      const auto one = flow_together(Tensor<float, 4>(state.slice(i, i + 1)), i, request, conditional, negative, observer, spent);
       std::copy(one.z.begin(), one.z.end(), all.z.data() + i * one.z.size());
       all.finished = one.finished;
       all.t = one.t;
