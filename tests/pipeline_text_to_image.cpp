@@ -318,7 +318,7 @@ TEST_CASE("text to image: requests that cannot be are refused in one sentence") 
         "text to image: guidance from t = 0.9 to 0.1 is no interval");
   CHECK(refusal([](auto& r) { r.guidance_end = std::nan(""); }) == "text to image: guidance from t = 0 to nan is no interval");
   CHECK(refusal([](auto& r) { r.guidance_period = 0; }) == "text to image: the guidance period must be 1 or more, not 0");
-  CHECK(refusal([](auto& r) { r.reuse_threshold = -1; }) == "reused: the threshold must be finite and 0 or more, not -1");
+  CHECK(refusal([](auto& r) { r.reuse_threshold = -1; }) == "text to image: the reuse threshold must be finite and 0 or more, not -1");
   CHECK(refusal([](auto& r) { r.shift = 0; }) == "shifted_grid: shift must be finite and positive, not 0");
   for (const bool velocities : {false, true})
     CHECK(refusal([&](auto& r) { r.solver = DormandPrince{}, velocities ? r.reuse_threshold = 0.1 : r.guidance_period = 2; }) ==
@@ -350,4 +350,22 @@ TEST_CASE("text to image: requests that cannot be are refused in one sentence") 
             .ends_with("config.json is not a directory"));
   CHECK(io_testing::error_of([] { TextToImage<Float32>::from_directory(tiny_model().path(), JANUSFLOW_TEST_DATA "/vae/twelve"); }) ==
         "the VAE has 12 latent channels, the model 4");
+}
+
+TEST_CASE("text to image: settings out of range are refused before a prompt is read") {
+  const TinyModel other;  // with a token behind the embedding table's end: what reads it fails
+  other.folder().write("tokenizer_config.json",
+                       Json{{"unk_token", nullptr}, {"additional_special_tokens", {"<a>", "<b>", "<c>", "<d>", "<e>"}}}.dump());
+  const auto unreadable = TextToImage<Float32>::from_directory(other.path(), other.vae());
+  const auto refusal = [&](auto change) {
+    TextToImageRequest request = two_steps();
+    request.prompts = {"<e>"};
+    change(request);
+    return io_testing::error_of([&] { unreadable(request); });
+  };
+  CHECK(refusal([](auto&) {}).starts_with("embedding"));
+  CHECK(refusal([](auto& r) { r.num_inference_steps = 0; }).starts_with("uniform_grid: "));
+  CHECK(refusal([](auto& r) { r.shift = 0; }).starts_with("shifted_grid: "));
+  CHECK(refusal([](auto& r) { r.reuse_threshold = std::nan(""); }).starts_with("text to image: the reuse threshold"));
+  CHECK(refusal([](auto& r) { r.solver = DormandPrince{.atol = -1}; }).starts_with("dopri5: "));
 }

@@ -28,6 +28,15 @@ struct DormandPrince {
   double max_step = std::numeric_limits<double>::infinity();
   std::size_t max_evaluations = 10000;  // Error when more would be needed
 
+  /// Throws Error for settings out of range, as march does.
+  void check_settings() const {
+    require(std::isfinite(atol) && std::isfinite(rtol) && atol >= 0 && rtol >= 0 && atol + rtol > 0,
+            "dopri5: atol and rtol must be finite, not negative, and not both zero, not ", atol, " and ", rtol);
+    require(std::isfinite(initial_step) && initial_step >= 0, "dopri5: initial_step must be finite and 0 or more, not ",
+            initial_step);
+    require(max_step > 0, "dopri5: max_step must be positive, not ", max_step);
+  }
+
   /// Drives the run (see integrate) over the grid until its end or until the observer cancels.
   template <class Run>
   void march(Run& run, const std::vector<double>& grid) const {
@@ -86,14 +95,6 @@ struct DormandPrince {
     Z k7;     // velocity there
     Z error;  // order 5 less order 4
   };
-
-  void check_settings() const {
-    require(std::isfinite(atol) && std::isfinite(rtol) && atol >= 0 && rtol >= 0 && atol + rtol > 0,
-            "dopri5: atol and rtol must be finite, not negative, and not both zero, not ", atol, " and ", rtol);
-    require(std::isfinite(initial_step) && initial_step >= 0, "dopri5: initial_step must be finite and 0 or more, not ",
-            initial_step);
-    require(max_step > 0, "dopri5: max_step must be positive, not ", max_step);
-  }
 
   template <class Run, class Z>
   Z evaluate(Run& run, const Z& z, double t, std::size_t count) const {

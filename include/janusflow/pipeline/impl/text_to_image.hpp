@@ -120,9 +120,7 @@ struct TextToImage<P>::Parts {
                                                          static_cast<std::size_t>(request.guidance_period));
     const GuidanceInterval weight{request.guidance_scale, request.guidance_begin, request.guidance_end};
     auto field = reused<Tensor<float, 4>>(guided(std::move(pair), weight), request.reuse_threshold);
-    const auto grid =
-        is_adaptive(request.solver) ? std::vector<double>{0.0, 1.0} : shifted_grid(request.num_inference_steps, request.shift);
-    return integrate(request.solver, field, std::move(z), grid, [&](const FlowStep<Tensor<float, 4>>& step) {
+    return integrate(request.solver, field, std::move(z), grid_of(request), [&](const FlowStep<Tensor<float, 4>>& step) {
       if (!observer) return true;
       return observer({step.step, step.total_steps, step.t, static_cast<std::size_t>(first), static_cast<std::size_t>(count), step.z,
                        [&] { return decode(step.predicted_data(), request.vae_tiling); }});
@@ -154,13 +152,24 @@ struct TextToImage<P>::Parts {
     }
   };
 
-  /// The shape of the latents, [pictures, Z, h, w]; throws for settings out of range.
+  /// The times of the steps, or what an adaptive solver's lie between; throws for settings out of range.
+  static std::vector<double> grid_of(const TextToImageRequest& request) {
+    const auto* adaptive = std::get_if<DormandPrince>(&request.solver);
+    if (!adaptive) return shifted_grid(request.num_inference_steps, request.shift);
+    adaptive->check_settings();
+    return {0.0, 1.0};
+  }
+
+  /// The shape of the latents, [pictures, Z, h, w]; throws for settings out of range, the flow's too.
   Shape<4> latent_shape(const TextToImageRequest& request) const {
     require(!request.prompts.empty(), "text to image: there is no prompt");
     require(std::isfinite(request.guidance_scale), "text to image: the guidance scale is ", request.guidance_scale);
     require(request.guidance_begin <= request.guidance_end, "text to image: guidance from t = ", request.guidance_begin, " to ",
             request.guidance_end, " is no interval");
     require(request.guidance_period >= 1, "text to image: the guidance period must be 1 or more, not ", request.guidance_period);
+    require(std::isfinite(request.reuse_threshold) && request.reuse_threshold >= 0,
+            "text to image: the reuse threshold must be finite and 0 or more, not ", request.reuse_threshold);
+    grid_of(request);
     require(!is_adaptive(request.solver) || (request.guidance_period == 1 && request.reuse_threshold == 0),
             "text to image: ", solver_name(request.solver), " chooses its steps by their error, and can neither reuse velocities nor "
             "compute the unconditional one at times only");
