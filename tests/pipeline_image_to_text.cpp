@@ -126,6 +126,26 @@ TEST_CASE("image to text: the observer stops, and the conversation goes on from 
   CHECK(continuation(joined({stopped.prompt_ids, stopped.ids, next.prompt_ids}), pictures(1), 4) == next.ids);
 }
 
+TEST_CASE("image to text: an observer that stopped the answer is not called again, not for half a character either") {
+  const TinyModel other;
+  const Golden golden(golden_tiny + "/golden.safetensors");
+  Json tokenizer = tiny_tokenizer();
+  Json& vocab = tokenizer["model"]["vocab"];
+  for (auto token = vocab.begin(); token != vocab.end(); ++token)
+    if (token.value() == golden.integers("und.greedy_ids")[0]) {
+      vocab.erase(token);
+      break;
+    }
+  vocab["x\u00C3"] = golden.integers("und.greedy_ids")[0];  // "x" and the first of a character's two bytes, in the byte alphabet
+  other.folder().write("tokenizer.json", tokenizer.dump());
+  const auto renamed = Model::from_directory(other.path());
+  Model::Conversation conversation(renamed, pictures(1));
+  std::vector<std::string> pieces;
+  const auto stopped = conversation.ask(golden_question, {}, [&](std::string_view piece) { return pieces.emplace_back(piece), false; });
+  CHECK(pieces == std::vector<std::string>{"x"});
+  CHECK(stopped.text == "x\uFFFD");  // as after max_new_tokens
+}
+
 TEST_CASE("image to text: an answer that closes itself") {
   // The tokenizer's settings name the golden's third token the end: the same model, another closing token.
   const TinyModel other;

@@ -125,6 +125,7 @@ Answer ImageToText<P>::Conversation::ask(const std::string& question, const Answ
   // The last token of all need not be read, so it needs no position.
   const Index most = std::min(settings.max_new_tokens, positions - cache_->length() + 1);
   StreamDecoder decoder(model_->processor.tokenizer());
+  bool wanted = true;
   for (;;) {
     const std::int32_t id = sampler(logits);
     answer.ids.push_back(id);
@@ -135,14 +136,14 @@ Answer ImageToText<P>::Conversation::ask(const std::string& question, const Answ
     unread_ = {id};
     const std::string piece = decoder.push(id);
     answer.text += piece;
-    const bool wanted = !observer || piece.empty() || observer(piece);
+    wanted = !observer || piece.empty() || observer(piece);
     if (!wanted || std::ssize(answer.ids) == most) break;
     logits = read(model_->embed({}, {}, unread_));
     unread_.clear();
   }
   const std::string rest = decoder.finish();
   answer.text += rest;
-  if (observer && !rest.empty()) observer(rest);
+  if (observer && wanted && !rest.empty()) observer(rest);
   answer.decode_seconds = decode_watch.seconds();
   return answer;
 }
