@@ -133,13 +133,6 @@ for precision in bf16 int8 q4; do
   same stdout answer
 done
 
-# The small model's own measures, of one picture each.
-emoji=$(dirname "$0")/../../examples/models/emoji
-succeed evaluate -m "$emoji" --limit 1
-says '^pictures, top 1 '
-echo '--steps 2' >list
-succeed frontier -m "$emoji" list --limit 1 -o out/frontier.csv
-
 # There and back.
 succeed autoencode --vae tiny/vae -i out/one.png -o out/back.png --save-latents out/mean.safetensors
 says '^out/back.png: PSNR [0-9.]* dB$'
