@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <stdexcept>
+
 #include "janusflow/io/expected_tensors.hpp"
 #include "janusflow/io/load.hpp"
 #include "janusflow/models/janusflow.hpp"
@@ -124,6 +126,19 @@ TEST_CASE("image to text: the observer stops, and the conversation goes on from 
   CHECK(stopped.ids.size() >= 3);
   const auto next = conversation.ask("and more", {.max_new_tokens = 4});
   CHECK(continuation(joined({stopped.prompt_ids, stopped.ids, next.prompt_ids}), pictures(1), 4) == next.ids);
+}
+
+TEST_CASE("image to text: where an observer throws, the question was not asked") {
+  Model::Conversation conversation(model(), pictures(1)), undisturbed(model(), pictures(1));
+  const auto fails = [&] {
+    int pieces = 0;
+    CHECK_THROWS_AS(conversation.ask("lost", {}, [&](std::string_view) { return ++pieces < 3 || (throw std::runtime_error("full"), false); }),
+                    std::runtime_error);
+  };
+  for (const std::string& question : {golden_question, std::string("and more"), std::string("so")}) {
+    fails();
+    CHECK(conversation.ask(question, {.max_new_tokens = 5}).ids == undisturbed.ask(question, {.max_new_tokens = 5}).ids);
+  }
 }
 
 TEST_CASE("image to text: an observer that stopped the answer is not called again, not for half a character either") {

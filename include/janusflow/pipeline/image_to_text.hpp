@@ -62,9 +62,11 @@ class ImageToText {
     /// Answers `question`. `observer` sees the text while it is made. An answer ends unfinished at max_new_tokens, or where the
     /// model's positions do; a further question continues from there. Throws Error, before anything is computed, when the question, with
     /// its pictures, no longer fits into them, or has places for another number of pictures, and what the settings' own checks throw.
+    /// Where anything throws, the observer too, the conversation is as it was before the question.
     Answer ask(const std::string& question, const AnswerSettings& settings = {}, const TextObserver& observer = {});
 
    private:
+    Answer attempt(const std::string& question, const AnswerSettings& settings, const TextObserver& observer);
     std::vector<float> read(Tensor<float, 3> embeddings);
 
     std::shared_ptr<const Parts> model_;

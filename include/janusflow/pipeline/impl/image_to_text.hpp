@@ -94,8 +94,21 @@ ImageToText<P>::Conversation::Conversation(const ImageToText& model, std::vector
 
 template <class P>
 Answer ImageToText<P>::Conversation::ask(const std::string& question, const AnswerSettings& settings, const TextObserver& observer) {
+  const Index length = cache_->length();
+  auto unread = unread_;
+  try {
+    return attempt(question, settings, observer);
+  } catch (...) {
+    cache_->truncate(length);
+    unread_ = std::move(unread);
+    throw;
+  }
+}
+
+template <class P>
+Answer ImageToText<P>::Conversation::attempt(const std::string& question, const AnswerSettings& settings, const TextObserver& observer) {
   require(settings.max_new_tokens >= 1, "image to text: max_new_tokens must be at least 1, not ", settings.max_new_tokens);
-  Sampler sampler(settings.sampling);  // before anything is read: a refused question leaves the conversation as it was
+  Sampler sampler(settings.sampling);  // before anything is computed
   Answer answer;
   const Stopwatch text_watch;
   const bool first = cache_->length() == 0;
