@@ -11,7 +11,7 @@ namespace janusflow::detail {
 
 /// The floating-point modes of the calling thread: rounding, and flushing subnormal numbers to zero.
 #if defined(__SSE__)
-class FloatMode {  // MXCSR alone: nothing here computes on the x87, whose environment takes a hundred times as long to change
+class FloatMode {  // MXCSR alone: nothing here computes on the x87, whose environment takes far longer to read and set
  public:
   FloatMode() : bits_(_mm_getcsr() & ~exceptions) {}
   void set() const {

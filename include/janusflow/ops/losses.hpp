@@ -86,7 +86,8 @@ auto cross_entropy(const X& input, std::span<const std::int32_t> targets) {
     const T top = *std::max_element(row, row + n);
     double total = 0;
     if constexpr (detail::vectorised<T>)
-      total = static_cast<double>(simd::sum(n, -std::numeric_limits<float>::infinity(), [&](simd::Batch v) { return simd::exp(v - simd::Batch(top)); }, row));
+      total = static_cast<double>(
+          simd::sum(n, -std::numeric_limits<float>::infinity(), [&](simd::Batch v) { return simd::exp(v - simd::Batch(top)); }, row));
     else
       for (Index c = 0; c < n; ++c) total += std::exp(row[c] - top);
     return std::log(total) + static_cast<double>(top - row[target]);
