@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "io_testing.hpp"
@@ -123,10 +124,16 @@ TEST_CASE("NaN and infinity are found in every type") {
       };
       const RawTensor raw{"w", dtype, {1000}, bytes(), "memory", nullptr};
       CHECK(all_finite(raw));
-      f64[999] = value;
-      f32[999] = static_cast<float>(value);
-      bf16[999] = bfloat16(static_cast<float>(value));
-      CHECK_FALSE(all_finite(raw));
+      for (const std::size_t at : {999u, 990u, 500u, 17u, 0u}) {  // in the last vector or behind it, and in any lane
+        const double before = std::exchange(f64[at], value);
+        f32[at] = static_cast<float>(value);
+        bf16[at] = bfloat16(static_cast<float>(value));
+        CHECK_FALSE(all_finite(raw));
+        f64[at] = before;
+        f32[at] = -1e30f;
+        bf16[at] = bfloat16(-1e30f);
+        CHECK(all_finite(raw));
+      }
     }
   }
 }

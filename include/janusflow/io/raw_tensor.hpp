@@ -236,13 +236,14 @@ bool all_finite(const RawTensor& tensor) {
   const auto below = [&]<class Word>(Word end) {
     std::atomic<bool> finite = true;
     parallel_chunks(tensor.size(), Index{1} << 18, [&](Index begin, Index last) {
-      bool found = false;
+      Word largest = 0;  // GCC makes vectors of a maximum, and none of "any is too large"
       for (Index i = begin; i < last; ++i) {
         Word word;
         std::memcpy(&word, tensor.bytes.data() + static_cast<std::size_t>(i) * sizeof(Word), sizeof(Word));
-        found |= (word & std::numeric_limits<Word>::max()) >= end;  // Word has a sign, so that its largest number masks it
+        // Word has a sign, so that its largest number masks it.
+        largest = std::max(largest, static_cast<Word>(word & std::numeric_limits<Word>::max()));
       }
-      if (found) finite = false;
+      if (largest >= end) finite = false;
     });
     return finite.load();
   };
