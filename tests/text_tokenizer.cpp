@@ -139,6 +139,25 @@ TEST_CASE("tokenizer: long and unfriendly texts take time in proportion") {
   }
 }
 
+TEST_CASE("tokenizer: white space that is itself a token, and takes its neighbours, takes time in proportion") {
+  for (const char* strip : {"lstrip", "rstrip"}) {
+    auto json = plain_tokenizer();
+    json["added_tokens"] = {{{"id", 4}, {"content", "\u2003"}, {"special", true}, {strip, true}},
+                            {{"id", 5}, {"content", "\u2002"}, {"special", true}}};
+    const auto tokenizer = Tokenizer::from_json(json.dump());
+    std::string text;
+    Ids expected;
+    for (int i = 0; i < 200'000; ++i) {
+      text += i % 2 ? "\u2002" : "\u2003";
+      expected.push_back(4 + i % 2);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(tokenizer.encode(text) == expected);
+    const auto took = std::chrono::steady_clock::now() - start;
+    CHECK(std::chrono::duration<double>(took).count() < 20);  // quadratic time would be minutes
+  }
+}
+
 TEST_CASE("tokenizer: an expression that explodes is given up") {
   auto json = plain_tokenizer();
   json["pre_tokenizer"] = {

@@ -28,8 +28,8 @@ class Tokenizer {
 
   /// The ids of `text`: added tokens are looked for first, the rest is cut by the pre-tokenizer and merged. Ill-formed
   /// UTF-8 counts as U+FFFD (Python's `errors="replace"`). With `add_special_tokens`, the post-processor's tokens stand
-  /// around them. Time is n log n in the bytes, given expressions that search in linear time. Throws Error when one
-  /// exceeds its step limit.
+  /// around them. Time is n log n in the bytes, given expressions that search in linear time; where text only begins like
+  /// an added token, that token's length times n. Throws Error when an expression exceeds its step limit.
   std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = false) const;
 
   /// The text of `ids`, as valid UTF-8: bytes that are none become U+FFFD, ids without a token nothing.

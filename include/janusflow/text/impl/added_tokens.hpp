@@ -45,7 +45,7 @@ JANUSFLOW_INLINE void AddedTokens::split_pass(SplitText& split, bool normalized)
 }
 
 JANUSFLOW_INLINE void AddedTokens::cut(std::string_view text, std::size_t offset, bool normalized, std::vector<TextPiece>& pieces) const {
-  std::size_t done = 0;
+  std::size_t done = 0, spaces_end = 0;  // the latter of the white space that was last found behind a token
   for (std::size_t at = 0; at < text.size();) {
     const std::int32_t id = tries_[normalized].longest(text.substr(at));
     if (id < 0) {
@@ -55,8 +55,12 @@ JANUSFLOW_INLINE void AddedTokens::cut(std::string_view text, std::size_t offset
     const AddedToken& token = tokens_.at(id);
     std::size_t begin = at, end = at += token.content.size();
     if (token.single_word && touches_word(text, begin, end)) continue;
-    if (token.lstrip) begin = std::max(done, begin - trailing_length(text.substr(0, begin), is_white_space));
-    if (token.rstrip) end += leading_length(text.substr(end), is_white_space);
+    // White space is looked at once, also where it is made of tokens itself.
+    if (token.lstrip) begin = begin > done ? begin - trailing_length(text.substr(done, begin - done), is_white_space) : done;
+    if (token.rstrip) {
+      if (end >= spaces_end) spaces_end = end + leading_length(text.substr(end), is_white_space);
+      end = spaces_end;
+    }
     if (begin >= end) continue;  // white space that the token before has taken
     if (done < begin) pieces.push_back({offset + done, offset + begin});
     pieces.push_back({offset + begin, offset + end, id});
