@@ -5,6 +5,7 @@
 
 #include "golden.hpp"
 #include "io_testing.hpp"
+#include "janusflow/nn/random_weights.hpp"
 #include "janusflow/pipeline/autoencode.hpp"
 
 using namespace janusflow;
@@ -139,6 +140,28 @@ TEST_CASE_TEMPLATE("autoencoder: decoding in strips gives the same bytes", P, Fl
   Shape<4> two = m.golden.picture("dec.z").shape();
   two[0] = 2;
   CHECK_THROWS_WITH_AS(decode_in_strips(m.decoder, Tensor<float, 4>(two, 0.0f)), doctest::Contains("must be of one picture"), Error);
+}
+
+TEST_CASE_TEMPLATE("autoencoder: where convolutions go by squares, the same bytes in strips and on any number of threads", P, Float32, BFloat16) {
+  AutoencoderKLConfig config;
+  config.block_out_channels = {32, 64, 32}, config.layers_per_block = 1, config.latent_channels = 4, config.norm_num_groups = 8;
+  AutoencoderDecoder<P> decoder(config);
+  randomize(decoder, 1);
+  Tensor<float, 4> z(Shape<4>{{1, 11, 33, 4}});
+  for (Index i = 0; i < z.size(); ++i) z.data()[i] = static_cast<float>(i * 7919 % 101) / 50.0f - 1.0f;
+  const auto picture = decoder(z);
+  REQUIRE(picture.shape() == Shape<4>{{1, 44, 132, 3}});
+  const int before = num_threads();
+  set_num_threads(3);
+  const auto again = decoder(z);
+  set_num_threads(before);
+  CHECK(std::equal(again.begin(), again.end(), picture.begin()));
+  for (const StripBytes bytes : {StripBytes{0, 1}, StripBytes{1 << 20, 1 << 17}, StripBytes{0, 1 << 18}, StripBytes{0, 1 << 20}}) {
+    CAPTURE(bytes.whole);
+    CAPTURE(bytes.strip);
+    const auto in_strips = decode_in_strips(decoder, z, bytes);
+    CHECK(std::equal(in_strips.begin(), in_strips.end(), picture.begin()));
+  }
 }
 
 TEST_CASE("autoencoder: the pipeline's two directions") {

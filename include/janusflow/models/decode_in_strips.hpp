@@ -34,16 +34,15 @@ inline LinesOnDemand lines_of(const Tensor<float, 4>& x) {
 /// The picture doubled, then convolved.
 template <class P>
 LinesOnDemand lines_of_doubled(const Tensor<float, 4>& x, const UpsampleConv2d<P>& upsample) {
-  const Index height = x.shape()[1];
-  return {{{Index{1}, 2 * height, 2 * x.shape()[2], x.shape()[3]}}, [&x, &upsample, height](Index begin, Index end) {
-            // A line of the double depends on its own and on the one before or behind; the ends that lack theirs are cut off again.
-            const Index first = std::max<Index>(0, begin / 2 - 1), last = std::min(height, (end + 1) / 2 + 1);
-            const Tensor<float, 4> some = upsample(lines_of(x).lines(first, last));
-            return lines_of(some).lines(begin - 2 * first, end - 2 * first);
+  const Shape<4> shape{{1, 2 * x.shape()[1], 2 * x.shape()[2], upsample.weight.out_channels()}};
+  return {shape, [&x, &upsample, shape](Index begin, Index end) {
+            Tensor<float, 4> some(Shape{Index{1}, end - begin, shape[2], shape[3]});
+            upsample_lines(x.view(), upsample.weight, upsample.bias, {begin, end}, some.data());
+            return some;
           }};
 }
 
-/// Lines [begin, end) of after(conv(silu(norm(x)))), by the moments of all of x.
+/// Lines [begin, end), whole squares of outputs, of after(conv(silu(norm(x)))), by the moments of all of x.
 template <class P, class After = Identity>
 Tensor<float, 4> convolved_lines(const LinesOnDemand& x, const GroupNorm<P>& norm, const std::vector<Moments>& moments, const Conv2d<P>& conv,
                                  Index begin, Index end, After after = {}) {
@@ -55,11 +54,12 @@ Tensor<float, 4> convolved_lines(const LinesOnDemand& x, const GroupNorm<P>& nor
                 geometry, after);
 }
 
-/// f(begin, end) for all strips of a picture, of two lines at least, in whole chunks of its moments.
+/// f(begin, end) for all strips of a picture, in whole chunks of its moments and whole squares of convolutions' outputs.
 template <class F>
 void for_strips(const Shape<4>& x, const StripBytes& bytes, F&& f) {
   const Index line = std::max<Index>(1, x[2] * x[3] * static_cast<Index>(sizeof(float))), grain = moments_grain(x[3]);
-  const Index multiple = std::max<Index>(2, grain / std::gcd(grain, x[2])), lines = std::max<Index>(1, bytes.strip / line / multiple) * multiple;
+  const Index multiple = std::lcm(Winograd<3>::out, grain / std::gcd(grain, x[2]));
+  const Index lines = std::max<Index>(1, bytes.strip / line / multiple) * multiple;
   for (Index begin = 0; begin < x[1]; begin += lines) f(begin, std::min(x[1], begin + lines));
 }
 
@@ -82,7 +82,12 @@ inline void put_lines(const Tensor<float, 4>& lines, Index begin, Tensor<float, 
 template <class P>
 void resnet_in_strips(const ResnetBlock<P>& block, const LinesOnDemand& x, Tensor<float, 4>& y, bool in_place, const StripBytes& bytes) {
   const std::vector<Moments> of_x = moments_in_strips(x, block.norm1, bytes);
-  LinesOnDemand middle{y.shape(), [&](Index begin, Index end) { return convolved_lines(x, block.norm1, of_x, block.conv1, begin, end); }};
+  LinesOnDemand middle{y.shape(), [&](Index begin, Index end) {
+                         const Index side = square_of_outputs(block.conv1.weight, block.conv1.geometry, x.shape[2]);
+                         const Index first = begin / side * side, last = std::min(x.shape[1], (end + side - 1) / side * side);
+                         const Tensor<float, 4> some = convolved_lines(x, block.norm1, of_x, block.conv1, first, last);
+                         return lines_of(some).lines(begin - first, end - first);
+                       }};
   if (!in_place) {
     for_strips(x.shape, bytes, [&](Index begin, Index end) { put_lines(middle.lines(begin, end), begin, y); });
     middle = lines_of(y);
@@ -135,7 +140,7 @@ Tensor<float, 4> decode_in_strips(const AutoencoderDecoder<P>& decoder, const Te
       }
     }
     if (!block.upsample) continue;
-    if (fits(5 * h.size())) h = (*block.upsample)(h);
+    if (fits(6 * h.size())) h = (*block.upsample)(h);  // itself, its words and the double
     else doubling = &*block.upsample;
   }
   const detail::LinesOnDemand x = detail::lines_of(h);

@@ -1,4 +1,4 @@
-// conv2d as an implicit product: register tiles read their rows from the picture itself, no im2col matrix is ever written.
+// conv2d as an implicit product: register tiles read their rows from the picture itself, no im2col matrix is ever written; or by squares.
 #pragma once
 
 #include <array>
@@ -6,137 +6,11 @@
 #include <vector>
 
 #include "janusflow/ops/linear.hpp"
-#include "janusflow/ops/normalised_picture.hpp"
+#include "janusflow/ops/winograd.hpp"
 
 namespace janusflow {
 
-/// How a convolution walks over its picture.
-struct ConvGeometry {
-  Index stride = 1;
-  Index top = 0, left = 0, bottom = 0, right = 0;  // zero padding
-
-  static ConvGeometry same(Index kernel) { return {1, kernel / 2, kernel / 2, kernel / 2, kernel / 2}; }
-};
-
-/// A convolution's weight [out, in, kernel, kernel], packed for products as [out, kernel * kernel * in]: taps outside, channels
-/// inside, as a channels-last picture has them. A tap's channels are filled up with zeros to whole words.
-template <class Dot>
-  requires(!Dot::quantised)
-class PackedFilter {
- public:
-  PackedFilter() = default;
-  PackedFilter(Index out_channels, Index in_channels, Index kernel)
-      : kernel_(kernel), in_(in_channels), matrix_(out_channels, kernel * kernel * words() * Dot::depth) {}
-
-  Index out_channels() const { return matrix_.out_features(); }
-  Index in_channels() const { return in_; }
-  Index kernel() const { return kernel_; }
-  /// Words of one tap.
-  Index words() const { return (in_ + Dot::depth - 1) / Dot::depth; }
-  Shape<4> shape() const { return {{out_channels(), in_, kernel_, kernel_}}; }
-  bool filled() const { return matrix_.filled(); }
-  const PackedMatrix<Dot>& matrix() const { return matrix_; }
-  PackedMatrix<Dot>& matrix() { return matrix_; }
-
-  /// Fills from `weight` [out, in, kernel, kernel].
-  void pack(TensorView<const float, 4> weight) {
-    require(weight.shape == shape() && weight.contiguous(), "pack: ", weight.shape, " is not the filter's ", shape());
-    const Index taps = kernel_ * kernel_, columns = words() * Dot::depth;
-    Tensor<float, 2> rows(Shape{out_channels(), taps * columns}, 0.0f);
-    parallel_for(out_channels(), [&](Index o) {
-      for (Index c = 0; c < in_; ++c)
-        for (Index t = 0; t < taps; ++t) rows(o, t * columns + c) = weight.data[(o * in_ + c) * taps + t];
-    });
-    matrix_.pack(TensorView<const float, 2>(rows));
-  }
-
- private:
-  Index kernel_ = 0, in_ = 0;
-  PackedMatrix<Dot> matrix_;
-};
-
 namespace detail {
-
-/// Lines [begin, end) of a batch of pictures, counted over all of them.
-struct Lines {
-  Index begin, end;
-};
-
-/// The numbers of some lines of a picture as input words, pixel by pixel: rounded, or normalised, once, not once for every tap that reads
-/// them. Zeros stand left and right of each line, and for lines above and below a picture.
-template <class Dot>
-class WordPicture {
- public:
-  using Word = typename Dot::InputWord;
-
-  /// What a convolution of x by `kernel` reads for `width` pixels of a line.
-  WordPicture(TensorView<const float, 4> x, Lines lines, const ConvGeometry& geometry, Index kernel, Index width)
-      : WordPicture(x.shape, geometry, kernel, width) {
-    if constexpr (std::is_same_v<Word, float>) {
-      if (x.contiguous() && pixels_ == x.shape[2]) {  // the values are their own words
-        data_ = x.data;
-        return;
-      }
-    }
-    fill(lines, [&](Index pixel, Word* to) { Dot::input_words(x.row(pixel), x.shape[3], to); });
-  }
-  WordPicture(const NormalisedPicture& x, Lines lines, const ConvGeometry& geometry, Index kernel, Index width)
-      : WordPicture(x.shape(), geometry, kernel, width) {
-    fill(lines, [&](Index pixel, Word* to) {
-      if constexpr (std::is_same_v<Word, float>) {
-        x.read_pixel<float>(pixel, to);
-      } else {
-        thread_local std::vector<float> values;
-        values.resize(static_cast<std::size_t>(x.shape()[3]));
-        x.read_pixel<typename Dot::Value>(pixel, values.data());
-        Dot::input_words(values.data(), x.shape()[3], to);
-      }
-    });
-  }
-
-  /// Bytes of the words of a line of x.
-  static std::size_t line_bytes(const Shape<4>& x) {
-    return static_cast<std::size_t>(x[2] * ((x[3] + Dot::depth - 1) / Dot::depth)) * sizeof(Word);
-  }
-
-  Index words() const { return words_; }
-  /// Pixel 0, before which there are geometry.left more, of line y of picture b, y one of the lines or outside of the picture.
-  const Word* line(Index b, Index y) const {
-    const Word* first = y < 0 || y >= height_ ? static_cast<const Word*>(zeros_.data()) : data_ + (b * height_ + y) * pixels_ * words_;
-    return first + left_ * words_;
-  }
-
- private:
-  WordPicture(const Shape<4>& shape, const ConvGeometry& geometry, Index kernel, Index width)
-      : words_((shape[3] + Dot::depth - 1) / Dot::depth), height_(shape[1]), width_(shape[2]), left_(geometry.left),
-        pixels_(std::max(left_ + width_, (width - 1) * geometry.stride + kernel)) {
-    if (geometry.top > 0 || geometry.bottom > 0) {
-      zeros_ = Buffer(static_cast<std::size_t>(pixels_ * words_) * sizeof(Word));
-      std::fill_n(static_cast<Word*>(zeros_.data()), pixels_ * words_, Word{});
-    }
-  }
-
-  template <class Fill>
-  void fill(Lines lines, Fill&& read) {
-    if (lines.begin == lines.end) return;  // all that is read lies in the padding
-    storage_ = Buffer(static_cast<std::size_t>((lines.end - lines.begin) * pixels_ * words_) * sizeof(Word));
-    Word* const storage = static_cast<Word*>(storage_.data());
-    constexpr Index pixels = 64;  // of a piece
-    const Index pieces = (width_ + pixels - 1) / pixels, right = pixels_ - left_ - width_;
-    parallel_for((lines.end - lines.begin) * pieces, [&](Index piece) {
-      const Index line = piece / pieces, begin = piece % pieces * pixels, end = std::min(width_, begin + pixels);
-      Word* const first = storage + (line * pixels_ + left_) * words_;
-      if (begin == 0) std::fill_n(first - left_ * words_, left_ * words_, Word{});
-      for (Index pixel = begin; pixel < end; ++pixel) read((lines.begin + line) * width_ + pixel, first + pixel * words_);
-      if (end == width_) std::fill_n(first + width_ * words_, right * words_, Word{});
-    });
-    data_ = storage - lines.begin * pixels_ * words_;
-  }
-
-  Index words_, height_, width_, left_, pixels_;  // pixels_ of a line with its zeros
-  Buffer storage_, zeros_;
-  const Word* data_ = nullptr;
-};
 
 /// epilogue(patches . weightT) over the output pixels of `lines` of [B, out_height, out_width]. `geometry.left` may be less than the
 /// picture's.
@@ -183,6 +57,17 @@ inline Shape<4> conv2d_shape(const char* op, const Shape<4>& x, const Shape<4>& 
   return {{x[0], (height - kernel) / geometry.stride + 1, (width - kernel) / geometry.stride + 1, weight[0]}};
 }
 
+/// f(filter) with the filter as convolve takes it fastest, or some parts of it one after the other.
+template <class Dot, class F>
+void with_fastest(const PackedFilter<Dot>& filter, const ConvGeometry& geometry, Index out_width, F&& f) {
+  if constexpr (sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float)) {
+    const Index square = square_of_outputs(filter, geometry, out_width);
+    if (square == Winograd<3>::out) return WinogradFilter<3>::for_parts(filter, f);
+    if (square == Winograd<2>::out) return WinogradFilter<2>::for_parts(filter, f);
+  }
+  f(filter);
+}
+
 /// y = after(conv(source)), picture by picture in strips, so that the words of a strip stay in the caches, and are all there is of them.
 template <class Dot, class Source, class After>
 void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shape, const PackedFilter<Dot>& weight,
@@ -194,28 +79,31 @@ void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shap
                                   too_large_for_caches(shape[0] * height * width, channels)};
   constexpr std::size_t strip_bytes = std::size_t{8} << 20;
   const std::size_t line = WordPicture<Dot>::line_bytes(shape);
-  const Index lines = static_cast<Index>(strip_bytes / std::max<std::size_t>(1, line));
-  if (shape[0] * shape[1] <= lines) {
-    convolve<Dot>(WordPicture<Dot>(source, Lines{0, shape[0] * shape[1]}, geometry, weight.kernel(), width), weight, geometry, height,
-                  width, Lines{0, shape[0] * height}, epilogue);
-    return;
-  }
-  const Index kernel = weight.kernel(), step = std::max<Index>(1, (lines - kernel) / geometry.stride + 1);
-  for (Index b = 0; b < shape[0]; ++b)
-    for (Index row = 0; row < height; row += step) {
-      const Index end = std::min(height, row + step);
-      const Index top = std::clamp<Index>(row * geometry.stride - geometry.top, 0, shape[1]);
-      const Index bottom = std::clamp<Index>((end - 1) * geometry.stride - geometry.top + kernel, top, shape[1]);
-      convolve<Dot>(WordPicture<Dot>(source, Lines{b * shape[1] + top, b * shape[1] + bottom}, geometry, kernel, width), weight, geometry,
-                    height, width, Lines{b * height + row, b * height + end}, epilogue);
-    }
+  const Index lines = static_cast<Index>(strip_bytes / std::max<std::size_t>(1, line)), kernel = weight.kernel();
+  const Index square = square_of_outputs(weight, geometry, width);
+  with_fastest(weight, geometry, width, [&](const auto& filter) {
+    const auto compute = [&](Lines read, Lines written) {
+      const WordPicture<Dot> picture(source, read, geometry, kernel, (width + square - 1) / square * square);
+      convolve<Dot>(picture, filter, geometry, height, width, written, epilogue);
+    };
+    if (shape[0] * shape[1] <= lines) return compute({0, shape[0] * shape[1]}, {0, shape[0] * height});
+    const Index step = std::max<Index>(1, ((lines - kernel) / geometry.stride + 1) / square) * square;
+    for (Index b = 0; b < shape[0]; ++b)
+      for (Index row = 0; row < height; row += step) {
+        const Index end = std::min(height, row + step);
+        const Index top = std::clamp<Index>(row * geometry.stride - geometry.top, 0, shape[1]);
+        const Index bottom = std::clamp<Index>((end - 1) * geometry.stride - geometry.top + kernel, top, shape[1]);
+        compute({b * shape[1] + top, b * shape[1] + bottom}, {b * height + row, b * height + end});
+      }
+  });
 }
 
 }  // namespace detail
 
 /// y [B, H', W', out] = after(conv(x [B, H, W, in], weight) + bias), cross-correlation as in PyTorch, H' = (H + top + bottom -
-/// kernel) / stride + 1. Numeric contract of linear, with in * kernel^2 terms. Throws where x, weight, bias and geometry do not fit
-/// together, or the weight has no values yet.
+/// kernel) / stride + 1. Numeric contract of linear, with in * kernel^2 terms; where products are float32's, kernels of 3 and 2 by stride 1
+/// on large pictures of many channels that of docs/numerics.md, "Convolutions by squares". Throws where x, weight, bias and geometry do
+/// not fit together, or the weight has no values yet.
 template <TensorLike X, class Dot, class After = Identity>
 Tensor<float, 4> conv2d(const X& x, const PackedFilter<Dot>& weight, const Tensor<float, 1>& bias, ConvGeometry geometry,
                         After after = {}) {
@@ -304,11 +192,30 @@ struct RowsOfPhase {
   }
 };
 
+/// `lines` of upsample_conv2d(x [B, H, W, in], ...), counted over the batch, to y: of one picture, or all.
+template <class Dot>
+void upsample_lines(TensorView<const float, 4> x, const UpsampleFilter<Dot>& weight, const Tensor<float, 1>& bias, Lines lines, float* y) {
+  const Index height = x.shape[1], width = x.shape[2], channels = weight.out_channels();
+  const Index square = square_of_outputs(weight.phase(0, 0), {}, width), end = (lines.end / 2 + square) / square * square + 1;
+  const Lines read{std::max(Index{0}, lines.begin / 2 / square * square - 1), std::min(x.shape[0] * height, end)};
+  const WordPicture<Dot> picture(x, read, ConvGeometry::same(3), 3, (width + square - 1) / square * square);
+  for (Index row = 0; row < 2; ++row)
+    for (Index column = 0; column < 2; ++column) {
+      const ConvGeometry geometry{1, 1 - row, 1 - column, row, column};
+      const RowsOfPhase place{y + ((row - lines.begin) * 2 * width + column) * channels, width, channels};
+      const StoreTile<Identity, RowsOfPhase> epilogue{place, channels, bias.empty() ? nullptr : bias.data(), {},
+                                                      too_large_for_caches((lines.end - lines.begin) * width / 2, channels)};
+      const Lines of_phase{(lines.begin - row + 1) / 2, (lines.end - row + 1) / 2};
+      with_fastest(weight.phase(row, column), geometry, width,
+                   [&](const auto& filter) { convolve<Dot>(picture, filter, geometry, height, width, of_phase, epilogue); });
+    }
+}
+
 }  // namespace detail
 
 /// y [B, 2H, 2W, out] = conv(upsample_nearest2x(x [B, H, W, in]), weight 3x3, padding 1) + bias.
-/// Numeric contract of linear, with 4 in terms whose weights carry up to 3 more roundings. Throws where x, weight and bias do not fit
-/// together, or the weight has no values yet.
+/// Numeric contract of linear, with 4 in terms whose weights carry up to 3 more roundings, or by squares as conv2d. Throws where x, weight
+/// and bias do not fit together, or the weight has no values yet.
 template <TensorLike X, class Dot>
 Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, const Tensor<float, 1>& bias) {
   const TensorView<const float, 4> input = x.view();
@@ -319,16 +226,7 @@ Tensor<float, 4> upsample_conv2d(const X& x, const UpsampleFilter<Dot>& weight, 
   require(bias.empty() || bias.size() == channels, "upsample_conv2d: bias ", bias.shape(), " does not match weight ",
           weight.shape());
   Tensor<float, 4> y(Shape{batch, 2 * height, 2 * width, channels});
-  const detail::WordPicture<Dot> picture(input, {0, batch * height}, ConvGeometry::same(3), 3, width);
-  for (Index row = 0; row < 2; ++row)
-    for (Index column = 0; column < 2; ++column) {
-      const ConvGeometry geometry{1, 1 - row, 1 - column, row, column};
-      const detail::RowsOfPhase place{y.data() + (row * 2 * width + column) * channels, width, channels};
-      detail::convolve<Dot>(picture, weight.phase(row, column), geometry, height, width, {0, batch * height},
-                            detail::StoreTile<Identity, detail::RowsOfPhase>{place, channels,
-                                                                            bias.empty() ? nullptr : bias.data(), {},
-                                                                            detail::too_large_for_caches(input.rows(), channels)});
-    }
+  detail::upsample_lines(input, weight, bias, {0, 2 * batch * height}, y.data());
   return y;
 }
 

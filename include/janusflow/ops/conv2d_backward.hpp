@@ -47,7 +47,8 @@ inline void require_conv2d(const char* op, const Shape<4>& x, const Shape<4>& we
 }  // namespace detail
 
 /// dx [B, H, W, in] of y = conv2d(x, weight [out, in, kernel, kernel], bias, geometry), x of `shape`: in float32 within
-/// (out kernel^2 + 2) eps32 times the sum of magnitudes. Throws where they do not fit together, or the weight is not contiguous.
+/// (out kernel^2 + 2) eps32 times the sum of magnitudes, or as conv2d by squares. Throws where they do not fit together, or the weight is
+/// not contiguous.
 template <TensorLike W, TensorLike Dy>
 auto conv2d_backward_input(const Shape<4>& shape, const W& filter, ConvGeometry geometry, const Dy& gradient) {
   using T = typename Dy::value_type;
