@@ -47,9 +47,10 @@ Picture sample(const AutoencoderTrainingConfig& config) {
 }
 Picture sample(const SiglipTrainingConfig&) { return {}; }
 
-/// The line on the terminal, and the seconds that are left by the pace of the last steps.
+/// The line on the terminal, and the time that is left by the pace since the first step of this call.
 class Reporter {
  public:
+  void stage(const std::string& what) { progress_.stage(what); }
   bool preparing(const std::string& what, double fraction) {
     if (what != preparing_) progress_.start();
     preparing_ = what;
@@ -57,9 +58,11 @@ class Reporter {
     return !InterruptGuard::requested();
   }
   bool step(const StepReport& report) {
+    preparing_.clear();
     if (first_ < 0) {
-      progress_.start();
       first_ = report.total_steps - 1;
+      before_ = report.seconds;
+      watch_ = {};
     }
     // Of the steps of this call: those before it may have been done on another day.
     const double done = static_cast<double>(report.total_steps - first_), all = static_cast<double>(report.all_steps - first_);
@@ -68,7 +71,7 @@ class Reporter {
     for (std::size_t i = 0; i < report.names.size(); ++i)
       if (const auto& part = report.losses.parts[i]) text += (std::snprintf(number, sizeof(number), ", %s %.4f", report.names[i].c_str(), *part), number);
     std::snprintf(number, sizeof(number), ", %.1f samples/s", static_cast<double>(report.samples) / std::max(1e-9, report.seconds));
-    progress_.show(done / all, text + number);
+    progress_.show(done / all, text + number, before_ + watch_.seconds());
     return !InterruptGuard::requested();
   }
   /// A sheet of what has been learned so far.
@@ -85,8 +88,10 @@ class Reporter {
 
  private:
   Progress progress_;
-  std::string preparing_;
+  std::string preparing_;  // if that is what was done last
   Index first_ = -1;
+  double before_ = 0;  // seconds of the first step
+  Stopwatch watch_;    // of what came behind it
 };
 
 /// Of several ranks the first one speaks.
@@ -105,6 +110,7 @@ void train(Program& program, const Options& options, Communicator& communicator)
     observer.step = [](const StepReport&) { return !InterruptGuard::requested(); };
   }
   bool checked = true;
+  if (speaks) reporter.stage("loading");
   together(communicator, [&] {
     opened.emplace(read_run_config<typename O::Config>(options.config), observer, communicator);
     const auto output = opened->config().output.string();
@@ -134,7 +140,9 @@ void train(Program& program, const Options& options, Communicator& communicator)
     throw Interrupted();
   }
   const auto model = trainer.config().output / "model";
+  if (speaks) reporter.stage("writing the model");
   together(communicator, [&] { trainer.publish(model); });
+  reporter.clear();
   if (prints) std::cout << model.string() << ": the average of the weights after step " << steps << " of " << trainer.all_steps() << '\n';
 }
 
