@@ -21,7 +21,9 @@ class PaintingOptions {
         ->expected(2)->check(CLI::Range(0.0, 1.0));
     add_option(cli, "--guidance-period", guidance_period_, "K", "compute what guidance leads away from at every K-th evaluation only; the others cost half, and 4 gives 49 dB")
         ->check(CLI::Range(1, 100000));
-    add_option(cli, "--solver", solver_, "NAME", "of the flow's equation; heun and midpoint cost two evaluations a step, rk4 four; ab2 with 8 steps: 48 dB")->check(CLI::IsMember(solver_names()));
+    add_option(cli, "--solver", solver_, CLI::detail::join(solver_names(), "|"),
+               "of the flow's equation; heun and midpoint cost two evaluations a step, rk4 four, dopri5 as many as it needs; ab2 with 8 steps: 48 dB")
+        ->check(CLI::IsMember(solver_names()));
     add_option(cli, "--tolerance", tolerance_, "X", "error that dopri5 allows a step; below 1e-4 (bf16) or 1e-3 (int8) rounding makes its steps short")
         ->check(CLI::Range(1e-12, 1e3));
     add_option(cli, "--shift", shift_, "X", "above 1, more of the steps near the noise; below, near the picture")->check(CLI::Range(0.01, 100.0));

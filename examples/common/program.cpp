@@ -7,6 +7,7 @@
 #include <exception>
 #include <new>
 
+#include "common/help.hpp"
 #include "janusflow/version.hpp"
 
 namespace examples {
@@ -49,7 +50,6 @@ std::string printable(std::string sentence) {
 
 Program::Program(std::string name, const std::string& description) : cli(description, name), name_(std::move(name)) {
   cli.option_defaults()->always_capture_default();
-  cli.get_formatter()->column_width(34);
   cli.set_version_flag("--version", std::string("janusflow ") + version);
   option("-t,--threads", threads_, "N", "threads, the processor's physical cores unless given")->check(CLI::Range(1, 1024));
   option("--precision", precision_, "auto|f32|bf16|int8|q4", "of the products; auto is what the weights are stored in")
@@ -66,6 +66,7 @@ int Program::say(std::string sentence, int status) const {
 
 int Program::run(int argc, char** argv, const std::function<void()>& body) {
   wait_passively(argv);
+  wrap_help(cli);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::Success& wish) {  // --help, --version

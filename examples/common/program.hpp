@@ -68,7 +68,7 @@ CLI::Option* add_option(CLI::App& cli, const std::string& names, T& target, cons
   if (added->get_items_expected_max() == 1) added->take_last();  // given twice, as people do who append to a command
   const std::string preset = added->get_default_str();
   const bool shown = !preset.empty() && preset != "\"\"" && preset != "[]" && preset != "{}";
-  return added->description(shown ? text + " [" + preset + "]" : text);
+  return added->description(!shown ? text : text + ' ' + (preset[0] == '[' ? preset : '[' + preset + ']'));  // a list has its own
 }
 
 /// The frame of a program: options are added to `cli`, then run() does the work.

@@ -28,6 +28,8 @@ different() {
 for program in text_to_image image_to_text autoencode tokenize inspect make_checkpoint convert evaluate frontier train; do
   succeed $program --help
   for option in --threads --precision --json; do says "$option"; done
+  checks=$((checks + 1))
+  awk 'length > 80 && !/\//' stdout | grep . && fail "$program --help is wider than 80 columns" # but for paths, which have no words
 done
 
 # The same seed gives the same checkpoint, whatever the threads.
