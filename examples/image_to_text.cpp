@@ -1,4 +1,6 @@
 // Answers questions about pictures.
+#include <sys/stat.h>
+
 #include "common/paths.hpp"
 #include "common/precision.hpp"
 #include "common/program.hpp"
@@ -24,6 +26,12 @@ std::string list(const std::vector<std::int32_t>& ids) {
   return '[' + text + ']';
 }
 
+/// Whether a person may see standard output as it is written: on this terminal, or on it too, behind a pipe to tee or less.
+bool output_is_seen() {
+  struct stat status {};
+  return isatty(STDOUT_FILENO) || (fstat(STDOUT_FILENO, &status) == 0 && S_ISFIFO(status.st_mode));
+}
+
 /// Asks, and prints the answer as it comes. In a chat, Ctrl-C stops an answer that has begun, and the chat goes on.
 template <class Conversation>
 Answer ask(Conversation& conversation, const std::string& question, const AnswerSettings& settings, const Options& options, bool quiet) {
@@ -32,7 +40,7 @@ Answer ask(Conversation& conversation, const std::string& question, const Answer
   Progress progress;
   progress.stage("reading");
   progress.start();
-  const bool stream = isatty(STDOUT_FILENO) && !quiet;  // else the progress line is what a person sees
+  const bool stream = !quiet && output_is_seen();  // then a line of progress would erase it; else that line is what a person sees
   Index pieces = 0;
   bool begun = false;  // an answer's first token usually begins with the space behind "Assistant:"
   const Answer answer = conversation.ask(question, settings, [&](std::string_view piece) {
@@ -77,13 +85,14 @@ void answer(Program& program, const Options& options, const ModelFiles& files, c
     return static_cast<bool>(std::getline(std::cin, question));
   };
   for (std::string question; next_question(question);) {
-    if (question.empty()) continue;
+    if (question.find_first_not_of(" \t\r") == std::string::npos) continue;
     try {
       ask(conversation, question, settings, options, false);
     } catch (const Error& error) {  // a refused question leaves the conversation as it was
       program.say(error.what(), 1);
     }
   }
+  if (isatty(STDIN_FILENO)) std::cerr << '\n';  // what comes next does not begin behind the last "> "
 }
 
 }  // namespace

@@ -119,6 +119,13 @@ checks=$((checks + 1))
 { head -c 3000 /dev/zero | tr '\0' x; printf '\nAnd then?\n'; } | run $ask -i out/one.png -q 'What is this?' --chat --show-ids || fail "chat: $(cat stderr)"
 [ "$(grep -c '^answer ids: ' stdout)" = 2 ] || fail "a question too long: not two answers: $(cat stdout)"
 [ "$(grep -c '^image_to_text: .*longer than the model' stderr)" = 1 ] || fail "a question too long: $(cat stderr)"
+# On a terminal no line of progress goes over an answer that may be shown there behind a pipe.
+if command -v script >/dev/null; then
+  checks=$((checks + 1))
+  TERM=xterm script -qec "${EMULATOR:-} $programs/$ask -i out/one.png -q 'What is this?' | cat" typescript >stdout </dev/null
+  grep -q reading typescript || fail "no progress on a terminal: $(cat -v typescript)"
+  ! grep -q answering typescript || fail "progress goes over an answer: $(cat -v typescript)"
+fi
 
 # Converted, it is the same model, recognised, and complete.
 for precision in bf16 int8 q4; do
