@@ -175,6 +175,7 @@ void print(const std::string& precision, const Json& result) {
   if (result.contains("equal_answers"))
     std::printf("  equal greedy answers     %.1f %% of %zu\n", 100 * result["equal_answers"]["share"].get<double>(),
                 result["equal_answers"]["n"].get<std::size_t>());
+  std::fflush(stdout);  // Ctrl-C may come while the next is compared
 }
 
 }  // namespace
