@@ -44,7 +44,7 @@ for run in "$@"; do
   else
     set -- "$@" -DCMAKE_CXX_COMPILER="$compiler"
   fi
-  echo "== $run"
+  echo "== $run: building, see $build.log"
   if ! { cmake -S . -B "$build" "$@" && cmake --build "$build" --parallel "$(nproc)"; } >"$build.log" 2>&1; then
     tail -n 40 "$build.log"
     result="DID NOT BUILD"
