@@ -40,7 +40,7 @@ class Progress {
   void start() { watch_ = {}; }
 
   void clear() {
-    if (shown_) std::fputs("\r\033[K", stderr);
+    if (shown_ && in_front()) std::fputs("\r\033[K", stderr);
     shown_ = false;
   }
 
@@ -59,6 +59,12 @@ class Progress {
     return isatty(STDERR_FILENO) != 0 && terminal && std::string_view(terminal) != "dumb";
   }
 
+  /// Whether this job has the terminal: where it runs in the background, it would overwrite what is typed there.
+  static bool in_front() {
+    const pid_t job = tcgetpgrp(STDERR_FILENO);
+    return job < 0 || job == getpgrp();
+  }
+
   /// Bytes that a line may have, which no character is wider than: the last column stays free, and a window may change its size.
   static std::ptrdiff_t room() {
     winsize size{};
@@ -75,7 +81,7 @@ class Progress {
 
   /// Not beyond the terminal's edge: of a line that wraps only the last row could be overwritten.
   void line(const std::string& text) {
-    if (!terminal_) return;
+    if (!terminal_ || !in_front()) return;
     std::fprintf(stderr, "\r\033[K%s", cut(text, room()).c_str());
     std::fflush(stderr);
     shown_ = true;

@@ -122,9 +122,17 @@ checks=$((checks + 1))
 # On a terminal no line of progress goes over an answer that may be shown there behind a pipe.
 if command -v script >/dev/null; then
   checks=$((checks + 1))
-  TERM=xterm script -qec "${EMULATOR:-} $programs/$ask -i out/one.png -q 'What is this?' | cat" typescript >stdout </dev/null
-  grep -q reading typescript || fail "no progress on a terminal: $(cat -v typescript)"
-  ! grep -q answering typescript || fail "progress goes over an answer: $(cat -v typescript)"
+  TERM=xterm script -qec "${EMULATOR:-} $programs/$ask -i out/one.png -q 'What is this?' | cat" /dev/null >stdout </dev/null
+  grep -q reading stdout || fail "no progress on a terminal: $(cat -v stdout)"
+  ! grep -q answering stdout || fail "progress goes over an answer: $(cat -v stdout)"
+  # Nor does a job in the background show one.
+  checks=$((checks + 2))
+  for end in '' '& wait'; do
+    TERM=xterm script -qec "sh -mc '${EMULATOR:-} $programs/$paint -p cat -o out/job.png $end'" /dev/null >stdout </dev/null
+    grep -q 'job.png.$' stdout || fail "no picture in a job: $(cat -v stdout)"
+    [ -n "$end" ] || grep -q 'step 2' stdout || fail "no progress in a job: $(cat -v stdout)"
+    [ -z "$end" ] || ! grep -q 'step 2' stdout || fail "progress in the background: $(cat -v stdout)"
+  done
 fi
 
 # Converted, it is the same model, recognised, and complete.
