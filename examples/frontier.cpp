@@ -108,6 +108,7 @@ int main(int argc, char** argv) {
       const InterruptGuard::Noted here;
       write_csv(output, rows);
       if (program.json()) return;
+      if (rows.size() == 1) std::printf("%-50s %9s %8s\n", "", "a picture", "top 1");
       const Json& last = rows.back();
       std::printf("%-50s %6.1f ms %6.1f %%\n", last["options"].get<std::string>().c_str(), last["seconds"].get<double>() * 1000,
                   last["top1"].get<double>() * 100);
