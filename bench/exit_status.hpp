@@ -38,7 +38,8 @@ int exit_status(const std::string& name, F&& body) {
   } catch (const WrongCommand& error) {
     return say(error.what(), 2);
   } catch (const examples::Interrupted&) {
-    return say("interrupted", InterruptGuard::status);
+    say("interrupted", InterruptGuard::status);
+    return InterruptGuard::stopped();
   } catch (const std::bad_alloc&) {
     return say("out of memory", 1);
   } catch (const std::exception& error) {

@@ -8,17 +8,21 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <thread>
 
 using namespace examples;
 
 namespace {
 
-/// The exit status of a child that does `body` and gets SIGINT `delay` after it began; 0 where Interrupted is thrown.
+constexpr int ended = 128 + SIGINT;  // by that signal
+
+/// The exit status, as a shell tells it, of a child that does `body` and gets SIGINT `delay` after it began; 0 where Interrupted is thrown.
 template <class Body>
 int interrupted(std::chrono::microseconds delay, Body&& body) {
   int begun[2];
   REQUIRE(pipe(begun) == 0);
+  std::fflush(nullptr);  // or the child would write it too
   const pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
@@ -40,7 +44,9 @@ int interrupted(std::chrono::microseconds delay, Body&& body) {
   kill(child, SIGINT);
   int status = -1;
   REQUIRE(waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
+  CHECK(WEXITSTATUS(status) != ended);  // a shell's loop would go on
+  return WEXITSTATUS(status);
 }
 
 }  // namespace
@@ -58,7 +64,22 @@ TEST_CASE("Ctrl-C is noted by whichever thread takes it, and the second one ends
   };
   CHECK(noting(0) == 1);
   CHECK(noting(1) == 0);
-  CHECK(noting(2) == InterruptGuard::status);
+  CHECK(noting(2) == ended);
+}
+
+TEST_CASE("what stops because of Ctrl-C ends by that signal; by another, or by none, with the same status") {
+  const auto stopping = [](int signal) {
+    return interrupted(std::chrono::microseconds(0), [signal] {
+      while (!InterruptGuard::requested()) std::this_thread::yield();
+      if (signal != SIGINT) InterruptGuard::forget();
+      if (signal == SIGTERM) raise(signal);
+      const int status = InterruptGuard::stopped();
+      _exit(status == InterruptGuard::status ? 0 : 1);
+    });
+  };
+  CHECK(stopping(SIGINT) == ended);
+  CHECK(stopping(SIGTERM) == 0);
+  CHECK(stopping(0) == 0);
 }
 
 TEST_CASE("a noted Ctrl-C leaves errno as it was") {
@@ -77,6 +98,6 @@ TEST_CASE("no moment at which a program begins to compute misses Ctrl-C") {
         if (InterruptGuard::requested()) _exit(1);  // would compute on
       }
     });
-    CHECK((status == 0 || status == InterruptGuard::status));
+    CHECK((status == 0 || status == ended));
   }
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,7 +20,7 @@ struct Interrupted {};
 /// already, as nohup has it, stays so.
 class InterruptGuard {
  public:
-  /// The exit status where Ctrl-C ended a program.
+  /// The exit status where a signal ended a program.
   static constexpr int status = 130;
 
   /// `sentence` is what is said on standard error when the program is ended.
@@ -51,6 +52,12 @@ class InterruptGuard {
   }
   /// What was noted is done with: the program goes on.
   static void forget() { noted_ = 0; }
+  /// The exit status of a program that has stopped because it was asked to, unless Ctrl-C asked: then it ends here.
+  static int stopped() {
+    if (noted_ != SIGINT) return status;
+    std::fflush(nullptr);
+    end(SIGINT);
+  }
 
  private:
   /// How the first one is taken from here to the scope's end, then as before. Throws Interrupted if there was one already.
@@ -70,14 +77,28 @@ class InterruptGuard {
     const int before_;
   };
 
-  static void act(int) {
+  /// Ctrl-C ends a program as if it had no handler: a shell sees the same status, but its loop ends too, where an exit would be no more
+  /// than the end of one round.
+  [[noreturn]] static void end(int signal) {
+    if (signal == SIGINT) {
+      std::signal(SIGINT, SIG_DFL);
+      sigset_t it;
+      sigemptyset(&it);
+      sigaddset(&it, SIGINT);
+      pthread_sigmask(SIG_UNBLOCK, &it, nullptr);  // it is blocked where it is handled
+      raise(SIGINT);
+    }
+    _exit(status);
+  }
+
+  static void act(int signal) {
     const int error = errno;  // may be about to be looked at
     const bool terminal = isatty(STDERR_FILENO);
-    const bool ends = noted_.exchange(1) || at_once_;
+    const bool ends = noted_.exchange(signal) || at_once_;
     const std::string_view text = ends ? std::string_view(sentence_) : "\nstopping; again to stop at once\n";
     // On a terminal a line of progress may stand before it; elsewhere only the last word counts.
     if (terminal || ends) [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data() + !terminal, text.size() - !terminal);
-    if (ends) _exit(status);
+    if (ends) end(signal);
     errno = error;
   }
 

@@ -86,7 +86,9 @@ int Program::run(int argc, char** argv, const std::function<void()>& body) {
   } catch (const CLI::Error& error) {
     return say(error.what(), 2);
   } catch (const Interrupted&) {
-    return say("interrupted", InterruptGuard::status);
+    say("interrupted", InterruptGuard::status);
+    std::cout.flush();
+    return InterruptGuard::stopped();
   } catch (const std::bad_alloc&) {
     return say("out of memory", 1);
   } catch (const std::exception& error) {
