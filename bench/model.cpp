@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "common/help.hpp"
+#include "common/progress.hpp"
 #include "exit_status.hpp"
 #include "janusflow/io/file.hpp"
 #include "janusflow/io/load.hpp"
@@ -141,6 +143,7 @@ constexpr double step_flop(double prompt) { return 3.003e12 + language_flop(0, 5
 
 template <class P>
 std::vector<Result> run(const Settings& settings, Peaks& peaks) {
+  examples::Progress progress;
   Sizes sizes = sizes_of(settings.config);
   if (settings.size > 0) sizes.latent_side = settings.size / 8;
   const JanusFlowConfig& c = sizes.model;
@@ -152,6 +155,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   // just after it; the memory is the most of all calls, but where bytes/s are measured, which takes a block of memory, of the first. work 0:
   // nobody counted.
   const auto measure = [&](std::string name, int repeat, double work, auto&& part, Work kind = Work::flop, bool warm_up = true) -> Result& {
+    progress.stage(concat(precision, ", ", name));
     results.push_back({std::move(name), precision, ""});
     Result& result = results.back();
     const auto call = [&] {
@@ -223,6 +227,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
 
   if (settings.wants("load")) {
     const InterruptGuard::Noted here;
+    progress.stage(precision + ", a checkpoint to load");
     std::error_code error;
     const auto temporary = std::filesystem::temp_directory_path(error);
     require(!error, "cannot write into the directory for temporary files, TMPDIR: ", error.message());
@@ -252,6 +257,7 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
 
   if (!settings.wants("picture_step") && !settings.wants("picture") && !settings.wants("prefill") && !settings.wants("decode"))
     return results;
+  progress.stage(precision + ", weights");
   LlamaForCausalLM<P> language(c.language);
   randomize(language.model, 1);
   if (settings.wants("prefill")) {
@@ -384,6 +390,7 @@ int main(int argc, char** argv) {
   app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
   return bench::exit_status("model", [&] {
+    examples::wrap_help(app);
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success& wish) {  // --help
