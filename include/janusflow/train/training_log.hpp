@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <locale>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -108,8 +110,10 @@ class TrainingLog {
       double parsed = LogRow::none;
       const auto& field = fields[i];
       if (field.empty()) return parsed;
-      const auto end = std::from_chars(field.data(), field.data() + field.size(), parsed);
-      require(end.ec == std::errc() && end.ptr == field.data() + field.size(), path_.string(), ':', number, " is no line of a log");
+      std::istringstream digits(field);  // std::from_chars reads no double in LLVM's library before release 20
+      digits.imbue(std::locale::classic());
+      require(digits >> std::noskipws >> parsed && digits.peek() == std::istringstream::traits_type::eof(), path_.string(), ':', number,
+              " is no line of a log");
       return parsed;
     };
     const std::size_t last = 4 + losses_.size();  // the first field behind the losses
