@@ -1,4 +1,4 @@
-// The one exception of the library, and how its sentences are put together.
+// The one exception of the library, and how its sentences are put together. What the compiler must refuse is refused here too.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,10 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+
+#if __FINITE_MATH_ONLY__ || defined(__ASSOCIATIVE_MATH__)
+#error "janusflow: compile without -ffast-math, -Ofast and the like: silu(-1000) becomes NaN, and equal bytes rest on the order of sums"
+#endif
 
 namespace janusflow {
 
