@@ -262,7 +262,8 @@ TEST_CASE("a log goes on where its checkpoint stands") {
   CHECK(anew.curves().size() > 0);  // axes alone
   folder.write("other.csv", "a,b\n1,2\n");
   CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", names, 5); }), "other.csv is no log of a training run"));
-  for (const char* line : {"1,2", "1,one,1e-04,1.5,0.25x,0.1,,0.125,80,3.5", "1,one,1e-04,1.5,0.25,0.1,, 0.125,80,3.5"}) {
+  for (const char* line : {"1,2", "1,one,1e-04,1.5,0.25x,0.1,,0.125,80,3.5", "1,one,1e-04,1.5,0.25,0.1,, 0.125,80,3.5",
+                           "1e300,one,1e-04,1.5,0.25,0.1,,0.125,80,3.5", ",one,1e-04,1.5,0.25,0.1,,0.125,80,3.5"}) {
     folder.write("other.csv", header + '\n' + line + '\n');
     CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", names, 5); }), "other.csv:2 is no line of a log"));
   }

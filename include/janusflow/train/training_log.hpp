@@ -118,8 +118,13 @@ class TrainingLog {
     };
     const std::size_t last = 4 + losses_.size();  // the first field behind the losses
     require(fields.size() == last + 3, path_.string(), ':', number, " is no line of a log");
-    const auto whole = [&](std::size_t i) { return static_cast<Index>(value(i)); };
-    require(!fields[0].empty() && !fields[last + 1].empty(), path_.string(), ':', number, " is no line of a log");
+    const auto whole = [&](std::size_t i) {
+      Index parsed = 0;
+      const char* const stop = fields[i].data() + fields[i].size();
+      const auto end = std::from_chars(fields[i].data(), stop, parsed);
+      require(end.ec == std::errc() && end.ptr == stop, path_.string(), ':', number, " is no line of a log");
+      return parsed;
+    };
     LogRow row{whole(0), fields[1], value(2), value(3), {}, value(last), whole(last + 1), value(last + 2)};
     for (std::size_t i = 4; i < last; ++i) row.losses.push_back(value(i));
     return row;
