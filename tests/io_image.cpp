@@ -46,14 +46,15 @@ std::string zeros(int runs) {
   return stream + std::string(4, '\0');  // the check sum, which nobody reads
 }
 
-/// A grey JPEG file of 64 x 64 pixels, all of 128: both Huffman tables have one code, of one bit, so that a block takes two.
-std::string plain_jpeg(std::size_t bytes) {
+/// A grey JPEG file of 64 x 64 pixels, all of 128: both Huffman tables have one code, of one bit, so that a block takes two; or a
+/// progressive one of its first scan alone, where it takes one.
+std::string plain_jpeg(std::size_t bytes, bool progressive = false) {
   const auto segment = [](char code, const std::string& content) {
     return std::string("\xff") + code + '\0' + static_cast<char>(content.size() + 2) + content;
   };
   const std::string one_code = '\1' + std::string(15, '\0') + '\0';
-  return "\xff\xd8" + segment('\xdb', '\0' + std::string(64, '\1')) + segment('\xc0', std::string("\x08\x00\x40\x00\x40\x01\x01\x11\x00", 9)) +
-         segment('\xc4', '\0' + one_code) + segment('\xc4', '\x10' + one_code) + segment('\xda', std::string("\x01\x01\x00\x00\x3f\x00", 6)) +
+  return "\xff\xd8" + segment('\xdb', '\0' + std::string(64, '\1')) + segment(progressive ? '\xc2' : '\xc0', std::string("\x08\x00\x40\x00\x40\x01\x01\x11\x00", 9)) +
+         segment('\xc4', '\0' + one_code) + segment('\xc4', '\x10' + one_code) + segment('\xda', std::string("\x01\x01\x00\x00", 4) + (progressive ? '\0' : '\x3f') + '\0') +
          std::string(bytes, '\0') + "\xff\xd9";
 }
 
@@ -105,6 +106,16 @@ TEST_CASE("a written PNG is read back bit for bit") {
   CHECK(contains(error_of([&] { write_png(folder / "no/a.png", gradient(2, 2)); }), "No such file or directory"));
 }
 
+TEST_CASE("a picture is cut to multiples around its middle") {
+  const auto picture = gradient(11, 14);
+  const auto middle = crop_to_multiple(picture, 4);
+  REQUIRE(middle.shape() == Shape<3>{{8, 12, 3}});
+  CHECK(std::equal(&middle(0, 0, 0), &middle(0, 0, 0) + 36, &picture(1, 1, 0)));
+  CHECK(std::equal(&middle(7, 0, 0), &middle(7, 0, 0) + 36, &picture(8, 1, 0)));
+  CHECK(crop_to_multiple(picture, 11).shape() == Shape<3>{{11, 11, 3}});
+  CHECK(contains(error_of([&] { crop_to_multiple(picture, 12); }), "14 x 11 pixels has no sides that are multiples of 12"));
+}
+
 TEST_CASE("psnr by hand") {
   const Picture a(Shape<3>{{4, 4, 3}}, std::uint8_t{100}), b(Shape<3>{{4, 4, 3}}, std::uint8_t{110});
   CHECK(psnr(a, b) == doctest::Approx(20 * std::log10(25.5)));
@@ -136,6 +147,7 @@ TEST_CASE("files as small as their pixels can be, and a little larger than they 
   const auto plain = decode(plain_jpeg(16));
   CHECK(plain.shape() == Shape<3>{{64, 64, 3}});
   CHECK(all(plain, 128));
+  CHECK(all(decode(plain_jpeg(8, true)), 128));
   const auto larger = decode(signature + header(2, 2) + chunk("IDAT", zeros(100)) + chunk("IEND", ""));
   CHECK(larger.shape() == Shape<3>{{2, 2, 3}});
   CHECK(all(larger, 0));
@@ -204,7 +216,7 @@ TEST_CASE("malformed pictures give one sentence with the path and the reason") {
       {"png palette missing", signature + header(5, 5, 8, 3) + chunk("IDAT", "x") + chunk("IEND", ""),
        "cannot be decoded"},
       {"png of Apple", signature + chunk("CgBI", "xxxx") + header(5, 5) + chunk("IEND", ""),
-       "does not begin with its header"},
+       "is in Apple's private variant of PNG"},
       {"jpeg start alone", start, "has no end marker"},
       {"jpeg start and end", start + end, "holds no picture"},
       {"jpeg cut in half", jpeg.substr(0, jpeg.size() / 2), "is cut off"},

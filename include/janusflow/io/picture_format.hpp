@@ -76,8 +76,8 @@ inline PictureData check_png(std::span<const std::byte> bytes, const std::string
     require(length <= bytes.size() - at - 12, name, " is cut off: a PNG chunk of ", length,
             " bytes does not fit into the file");
     const std::string_view type(reinterpret_cast<const char*>(bytes.data()) + at + 4, 4);
-    require(at != 8 || type == "IHDR", name, " is damaged: the PNG file does not begin with its header");
     require(type != "CgBI", name, " is in Apple's private variant of PNG, which is not read");
+    require(at != 8 || type == "IHDR", name, " is damaged: the PNG file does not begin with its header");
 #if !defined(FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION)  // a fuzzer cannot guess check sums
     require(crc32(bytes.subspan(at + 4, length + 4)) == big_endian(bytes, at + 8 + length, 4), name,
             " is damaged: the check sum of a PNG chunk is wrong");
