@@ -93,6 +93,31 @@ TEST_CASE("the files of the golden model are read") {
   CHECK(read_config<JanusFlowConfig>(empty / "config.json").to_json() == config.to_json());
 }
 
+TEST_CASE("every setting is read and written: none of these is a default") {
+  const auto comes_back = [](auto config, const std::string& text) {
+    config = read<decltype(config)>(text);
+    CHECK(config.to_json() == Json::parse(text));
+    return config;
+  };
+  comes_back(LlamaConfig(), R"({"model_type":"llama","vocab_size":11,"hidden_size":24,"intermediate_size":13,"num_hidden_layers":3,
+    "num_attention_heads":4,"num_key_value_heads":2,"head_dim":8,"max_position_embeddings":17,"rms_norm_eps":0.5,"rope_theta":3.0,
+    "hidden_act":"silu","tie_word_embeddings":true,"bos_token_id":5,"eos_token_id":[6,7]})");
+  const auto siglip = comes_back(SiglipConfig(), R"({"model_name":"siglip_large_patch16_384","image_size":48,"select_feature":"same",
+    "select_layer":-1,"width":10,"layers":2,"heads":5,"patch_size":8,"mlp_ratio":1.19})");
+  CHECK(siglip.mlp_width() == 11);  // of 11.9
+  comes_back(ShallowUViTEncoderConfig(), R"({"block_out_channels":[6],"layers_in_middle":3,"hidden_size":7,"norm_eps":0.25,
+    "elementwise_affine":true,"use_bias":false,"use_mid_block":false,"input_channels":5,"stride":3,"kernel_size":9,"padding":1})");
+  comes_back(ShallowUViTDecoderConfig(), R"({"block_out_channels":[6],"layers_in_middle":3,"hidden_size":7,"norm_eps":0.25,
+    "elementwise_affine":true,"use_bias":false,"use_mid_block":false,"in_channels":5,"out_channels":9,"upsamples":4})");
+  comes_back(AutoencoderKLConfig(), R"({"_class_name":"AutoencoderKL","act_fn":"silu","in_channels":1,"out_channels":2,
+    "block_out_channels":[6,9],"down_block_types":["DownEncoderBlock2D","DownEncoderBlock2D"],"up_block_types":["UpDecoderBlock2D",
+    "UpDecoderBlock2D"],"layers_per_block":3,"latent_channels":5,"norm_num_groups":3,"sample_size":40,"scaling_factor":2.0,
+    "shift_factor":0.5,"use_quant_conv":false,"use_post_quant_conv":false,"mid_block_add_attention":false})");
+  comes_back(ImageProcessorConfig(), R"({"image_processor_type":"VLMImageProcessor","processor_class":"VLChatProcessor","image_size":30,
+    "min_size":5,"image_mean":[0.25,0.5,0.75],"image_std":[0.5,1.0,2.0],"rescale_factor":0.5,"do_normalize":false,
+    "background_color":[63,127,191]})");
+}
+
 TEST_CASE("what is absent takes the official class's default") {
   const auto llama = read<LlamaConfig>("{}");
   CHECK(llama.vocab_size == 32000);
@@ -107,6 +132,7 @@ TEST_CASE("what is absent takes the official class's default") {
   CHECK(encoder.kernel_size == 7);
   CHECK(encoder.stride == 4);
   CHECK(encoder.padding == 3);  // kernel_size - stride
+  CHECK(read<ShallowUViTEncoderConfig>(R"({"kernel_size":2,"stride":2})").padding == 0);
   const auto vae = read<AutoencoderKLConfig>("{}");
   CHECK(vae.scaling_factor == 0.18215);
   CHECK(vae.mid_block_add_attention);
@@ -139,6 +165,7 @@ TEST_CASE("every part's malformed config gives one sentence with the key and the
       {changed("\"hidden_size\": 2048", "\"hidden_size\": \"2048\""),
        "language_config.hidden_size must be an integer, not \"2048\""},
       {changed("\"hidden_size\": 2048", "\"hidden_size\": -1"), "hidden_size must be between 1 and 1000000, not -1"},
+      {changed("\"hidden_size\": 2048", "\"hidden_size\": 1000001"), "hidden_size must be between 1 and 1000000, not 1000001"},
       {changed("\"hidden_size\": 2048", "\"hidden_size\": 1e3"), "hidden_size must be an integer, not 1000.0"},
       {changed("\"hidden_size\": 2048", "\"hidden_size\": 99999999999999999999"), "hidden_size must be an integer"},
       {changed("\"hidden_size\": 2048", "\"hidden_size\": 18446744073709551615"), "hidden_size is out of range"},

@@ -178,13 +178,24 @@ TEST_CASE("a full disk is reported and leaves nothing behind") {
   rlimit before;
   REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
   const auto ignored = signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{1 << 16, before.rlim_max};
-  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
-  const auto sentence = error_of([&] { write_file(folder / "big", std::string(1 << 20, 'x')); });
-  setrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{1000, before.rlim_max};
+  for (const std::size_t size : {1 << 20, 2000}) {  // what is small is written by commit()
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    const auto sentence = error_of([&] { write_file(folder / "big", std::string(size, 'x')); });
+    setrlimit(RLIMIT_FSIZE, &before);
+    CHECK(sentence == "cannot write " + (folder / "big").string() + ": File too large");
+    CHECK(std::filesystem::is_empty(folder.path()));
+  }
   signal(SIGXFSZ, ignored);
-  CHECK(sentence == "cannot write " + (folder / "big").string() + ": File too large");
-  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("what lies in a directory comes by name") {
+  const Folder folder;
+  std::vector<std::filesystem::path> expected;
+  for (const char letter : std::string("fbdace")) folder.write(std::string(1, letter), "");
+  for (const char letter : std::string("abcdef")) expected.push_back(folder / std::string(1, letter));
+  CHECK(paths_in(folder.path()) == expected);
+  CHECK(error_of([&] { paths_in(folder / "a"); }) == "cannot read the directory " + (folder / "a").string() + ": Not a directory");
 }
 
 TEST_CASE("a mapped file shows its bytes, before and after its pages were released") {

@@ -94,10 +94,10 @@ TEST_CASE("without normalisation the bytes are only rescaled") {
   ImageProcessorConfig config;
   config.image_size = 14;
   config.do_normalize = false;
-  const Tensor<std::uint8_t, 3> picture(Shape<3>{{14, 7, 3}}, std::uint8_t{255});
+  const Tensor<std::uint8_t, 3> picture(Shape<3>{{14, 7, 3}}, std::uint8_t{51});
   const auto pixels = preprocess(picture, config);
   CHECK(pixels.shape() == Shape<3>{{14, 14, 3}});
-  CHECK(pixels(0, 7, 0) == 1.0f);
+  CHECK(pixels(0, 7, 0) == 0.2f);
   CHECK(contains(error_of([&] {
                    preprocess(Tensor<std::uint8_t, 3>(Shape<3>{{2, 2, 4}}), config);
                  }),

@@ -38,6 +38,26 @@ TEST_CASE("a seed gives the same bytes, another one other bytes") {
   CHECK_THROWS_AS(bytes_of(directory, 3, Dtype::i8, 1), Error);
 }
 
+TEST_CASE("no two tensors of a random checkpoint are the same, nor rows that are handed over at different times") {
+  const io_testing::Folder directory;
+  bytes_of(directory, 3, Dtype::f32, 1);
+  const Checkpoint checkpoint(directory / "random.safetensors");
+  const auto numbers = [&](int block) {
+    return checkpoint.at(concat("decoder.mid_block.resnets.", block, ".conv1.weight")).to_tensor<float, 4>();
+  };
+  const auto first = numbers(0), second = numbers(1);
+  CHECK_FALSE(std::equal(first.begin(), first.end(), second.begin()));
+
+  constexpr Index rows = 6, columns = Index{1} << 18;  // four at a time
+  std::vector<float> written;
+  detail::write_random_rows(detail::RandomPool(1), 0, rows, columns, {0, 1}, Dtype::f32, [&](std::span<const std::byte> bytes) {
+    const auto* begin = reinterpret_cast<const float*>(bytes.data());
+    written.insert(written.end(), begin, begin + bytes.size() / sizeof(float));
+  });
+  REQUIRE(std::ssize(written) == rows * columns);
+  for (Index row = 1; row < rows; ++row) CHECK_FALSE(std::equal(written.begin(), written.begin() + columns, written.begin() + row * columns));
+}
+
 TEST_CASE("a random checkpoint loads, and keeps activations of order one") {
   const io_testing::Folder directory;
   bytes_of(directory, 0, Dtype::f32, 2);

@@ -52,6 +52,10 @@ TEST_CASE("every dtype is read as its numbers") {
   }
   const auto flags = file.at("bool").to_tensor<std::int64_t, 1>();
   CHECK(std::vector<std::int64_t>(flags.begin(), flags.end()) == std::vector<std::int64_t>{1, 0});
+  const std::uint8_t two = 2;  // as C writes true, too
+  std::int64_t flag = 0;
+  RawTensor{"flag", Dtype::boolean, {1}, std::as_bytes(std::span(&two, 1)), "memory", nullptr}.copy_to(&flag);
+  CHECK(flag == 1);
   CHECK(file.at("none").to_tensor<float, 2>().shape() == Shape<2>{{0, 4}});
 
   CHECK(contains(error_of([&] { file.at("i64").to_tensor<float, 1>(); }),
@@ -258,6 +262,7 @@ TEST_CASE("malformed safetensors files give one sentence with the path and the r
       {"a picture", "\x89PNG\r\n\x1a\n and more", "more than the limit of 100000000"},
       {"huge header", file_of("{}", 0).replace(7, 1, 1, '\x7f'), "more than the limit"},
       {"header past the end", file_of("{}", 0).replace(0, 1, 1, '\x20'), "is cut off: the header has 32 bytes"},
+      {"header a byte past the end", file_of("{}", 0).replace(0, 1, 1, '\3'), "is cut off: the header has 3 bytes, the file 10"},
       {"header of length 0", file_of("", 0), "does not begin with '{'"},
       {"header is a list", file_of("[]", 0), "does not begin with '{'"},
       {"header begins with space", file_of(" {}", 0), "does not begin with '{'"},
@@ -291,6 +296,10 @@ TEST_CASE("malformed safetensors files give one sentence with the path and the r
        "needs 2305843009213693952 x 8"},
       {"shape and bytes differ", file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4),
        "has 4 bytes, but F32 [2] needs 2 x 4"},
+      {"more bytes than the shape", file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}})", 8),
+       "has 8 bytes, but F32 [1] needs 1 x 4"},
+      {"three offsets", file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}})", 1),
+       "data_offsets must be two numbers, not 3"},
       {"one offset", file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}})", 1),
        "data_offsets must be two numbers, not 1"},
       {"offsets reversed", file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1),
@@ -359,9 +368,10 @@ TEST_CASE("broken directories and indices give one sentence with the path and th
   for (const Case& one_case : cases) {
     CAPTURE(one_case.index);
     const auto path = folder.write("model.safetensors.index.json", one_case.index);
-    CAPTURE(sentence());
-    CHECK(contains(sentence(), path.string()));
-    CHECK(contains(sentence(), one_case.reason));
+    const auto said = sentence();
+    CAPTURE(said);
+    CHECK(contains(said, path.string()));
+    CHECK(contains(said, one_case.reason));
   }
   // A link that leads nowhere is not passed over for the index.
   std::filesystem::create_symlink("nothing", folder / "model.safetensors");
