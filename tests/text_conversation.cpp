@@ -30,6 +30,11 @@ TEST_CASE("conversation: several turns, and one that has ended") {
         "User: One?\n\nAssistant: 1" + end_of_sentence + "User: Two?");  // the last separator is stripped
 }
 
+TEST_CASE("conversation: separators alternate by place, whoever speaks") {
+  const std::vector<Turn> turns{{Role::user, "One"}, {Role::user, "Two"}, {Role::assistant, ""}};
+  CHECK(render(chat_template("deepseek_old"), turns) == "User: One\n\nUser: Two" + end_of_sentence + "Assistant:");
+}
+
 TEST_CASE("conversation: contents are stripped as Python strips, and made valid") {
   const std::vector<Turn> turns{{Role::user, "\u3000\n a\x85 \x1F"}, {Role::assistant, " \n"}};
   CHECK(render(chat_template("deepseek_old"), turns) == "User: a\uFFFD\n\nAssistant:");

@@ -75,6 +75,24 @@ TEST_CASE("processor: without settings, the official defaults") {
   CHECK(processor.chat().user == "User");  // "deepseek", yet this vocabulary has no <|User|>
 }
 
+TEST_CASE("processor: the published model's tags are meant where the vocabulary has them") {
+  const Directory directory(Json(), {{"additional_special_tokens", {"<image_beg>", "<image_end>"}}});
+  const auto processor = Processor::from_directory(directory.path());
+  CHECK(processor.settings().image_start_tag == "<image_beg>");
+  CHECK(processor.ids().image_start == processor.tokenizer().token_to_id("<image_beg>"));
+  CHECK(processor.ids().image_end == processor.tokenizer().token_to_id("<image_end>"));
+}
+
+TEST_CASE("processor: further special tokens come from both settings files, and are special whatever they say") {
+  const Json second = {{"content", "<second>"}, {"special", false}};
+  const Directory directory(published, {{"additional_special_tokens", {"<first>"}}}, {{"additional_special_tokens", {second}}});
+  const auto processor = Processor::from_directory(directory.path());
+  const auto& tokenizer = processor.tokenizer();
+  REQUIRE(tokenizer.is_added("<first>"));
+  CHECK(tokenizer.token_to_id("<second>") == *tokenizer.token_to_id("<first>") + 1);
+  CHECK(tokenizer.decode(tokenizer.encode("a<first><second>b")) == "ab");
+}
+
 TEST_CASE("processor: the template called deepseek, with a vocabulary made for it") {
   const Directory directory({{"sft_format", "deepseek"}},
                             {{"additional_special_tokens", {"<|User|>", "<|Assistant|>"}}});

@@ -80,6 +80,10 @@ TEST_CASE("sampling: temperature, top-k and top-p by brute force") {
   }
 }
 
+TEST_CASE("sampling: the likeliest that sum to exactly top-p are enough") {
+  CHECK(sampling_distribution(std::vector<float>(4, 1.0f), {.temperature = 1, .top_p = 0.5}).size() == 2);
+}
+
 TEST_CASE("sampling: drawn as often as the probabilities say") {
   const std::vector<float> logits{0, 1, 2, 3, -1, 2.5f, 0.5f, -infinity};
   const SamplingOptions options{.temperature = 1.3, .top_k = 6, .top_p = 0.97, .seed = 11};

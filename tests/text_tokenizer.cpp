@@ -97,6 +97,29 @@ TEST_CASE("tokenizer: names, ids and added tokens") {
   CHECK_THROWS_AS(tokenizer.add_special_token(""), Error);
 }
 
+TEST_CASE("tokenizer: added tokens that are normalized are looked for last, whatever they were before") {
+  auto json = plain_tokenizer();
+  json["added_tokens"].push_back({{"id", 5}, {"content", "a<s>"}, {"normalized", true}});
+  auto tokenizer = Tokenizer::from_json(json.dump());
+  CHECK(tokenizer.encode("a<s>") == Ids{0, 4});  // what is special is not normalized
+  CHECK(tokenizer.add_special_token("a<s>") == 5);
+  CHECK(tokenizer.encode("a<s>") == Ids{5});
+  tokenizer.add_token({.content = "a<s>"});
+  CHECK(tokenizer.encode("a<s>") == Ids{0, 4});
+}
+
+TEST_CASE("tokenizer: words that are not taken apart, and a merge that comes twice") {
+  auto json = plain_tokenizer();
+  json["model"]["vocab"].update({{"bc", 4}, {"abc", 5}});
+  json["added_tokens"][0]["id"] = 6;
+  CHECK(Tokenizer::from_json(json.dump()).encode("abc") == Ids{3, 2});
+  json["model"]["ignore_merges"] = true;
+  CHECK(Tokenizer::from_json(json.dump()).encode("abc") == Ids{5});
+  json["model"]["ignore_merges"] = false;
+  json["model"]["merges"] = {"a b", "b c", "a b"};
+  CHECK(Tokenizer::from_json(json.dump()).encode("abc") == Ids{0, 4});  // the last place counts
+}
+
 TEST_CASE("tokenizer: pre-tokenizers cut where the library cuts") {
   for (const auto& item : test::tokenizer_cases().at("split")) {
     auto json = plain_tokenizer();
@@ -165,6 +188,21 @@ TEST_CASE("tokenizer: an expression that explodes is given up") {
   const auto tokenizer = Tokenizer::from_json(json.dump());
   CHECK(tokenizer.encode("ab") == Ids{3});
   CHECK_THROWS_AS(tokenizer.encode(std::string(64, 'a') + "b"), Error);
+}
+
+TEST_CASE("tokenizer: an expression that needs much memory finds the same") {
+  const Regex regex("(a|b)+c?", Regex::Syntax::oniguruma, "here");
+  std::string text(100'000, 'a');
+  std::vector<std::pair<std::size_t, std::size_t>> found;
+  Regex::Matcher(regex).for_each(text, [&](std::size_t begin, std::size_t end) { found.emplace_back(begin, end); });
+  CHECK(found == std::vector<std::pair<std::size_t, std::size_t>>{{0, text.size()}});
+}
+
+TEST_CASE("tokenizer: an option that is taken away holds no longer") {
+  const Regex regex("(?m:.(?-m:.))", Regex::Syntax::oniguruma, "here");  // Ruby's m: the point is a new line too
+  std::size_t at = 0;
+  Regex::Matcher(regex).for_each("\n\na", [&](std::size_t begin, std::size_t) { at = begin; });
+  CHECK(at == 1);
 }
 
 TEST_CASE("tokenizer: letters that fold to two are refused only where case is ignored") {
@@ -276,6 +314,7 @@ TEST_CASE("utf8: the first 33 code points of each length's ends, and what Python
     }
   }
   CHECK(strip(" \x1C\n\u3000a\u2003b\u00A0\x1F ") == "a\u2003b");
+  CHECK(strip("\u0085a\u0085") == "a");
   CHECK(strip("\u200B").size() == 3);  // zero width, yet no white space
   CHECK(strip(" \n").empty());
 }
