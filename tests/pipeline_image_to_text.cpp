@@ -38,8 +38,10 @@ std::vector<Tensor<std::uint8_t, 3>> pictures(Index count) {
   return list;
 }
 
-/// The greedy continuation of `ids` by `count` tokens, the whole read afresh for each: no cache, one picture's features.
-Ids continuation(const Ids& ids, const std::vector<Tensor<std::uint8_t, 3>>& shown, Index count) {
+/// The continuation of `ids` by `count` tokens, greedy unless told otherwise, the whole read afresh for each: no cache, one picture's
+/// features.
+Ids continuation(const Ids& ids, const std::vector<Tensor<std::uint8_t, 3>>& shown, Index count, const SamplingOptions& sampling = {}) {
+  Sampler sampler(sampling);
   const auto files = ModelFiles::open(tiny_model().path());
   JanusFlow<Float32> whole(files.config);
   load(whole, files.checkpoint);
@@ -58,7 +60,7 @@ Ids continuation(const Ids& ids, const std::vector<Tensor<std::uint8_t, 3>>& sho
     const auto length = std::ssize(all);
     const auto logits = whole.language_model.lm_head(
         drop_tokens(whole.language_model.model(std::move(embeddings).reshaped(Shape{Index{1}, length, Index{64}})), length - 1));
-    all.push_back(static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    all.push_back(sampler({logits.data(), static_cast<std::size_t>(logits.size())}));
   }
   return {all.end() - count, all.end()};
 }
@@ -159,6 +161,10 @@ TEST_CASE("image to text: an observer that stopped the answer is not called agai
   const auto stopped = conversation.ask(golden_question, {}, [&](std::string_view piece) { return pieces.emplace_back(piece), false; });
   CHECK(pieces == std::vector<std::string>{"x"});
   CHECK(stopped.text == "x\uFFFD");  // as after max_new_tokens
+  Model::Conversation brief(renamed, pictures(1));
+  pieces.clear();
+  brief.ask(golden_question, {.max_new_tokens = 1}, [&](std::string_view piece) { return pieces.emplace_back(piece), true; });
+  CHECK(pieces == std::vector<std::string>{"x", "\uFFFD"});
 }
 
 TEST_CASE("image to text: an answer that closes itself") {
@@ -166,16 +172,21 @@ TEST_CASE("image to text: an answer that closes itself") {
   const TinyModel other;
   const Golden golden(golden_tiny + "/golden.safetensors");
   const auto third = static_cast<std::int32_t>(golden.integers("und.greedy_ids")[2]);
-  const auto token = std::string(*model().processor().tokenizer().id_to_token(third));
-  other.folder().write("tokenizer_config.json", Json{{"unk_token", nullptr}, {"eos_token", token}}.dump());
+  const auto token_of = [](std::int64_t id) { return std::string(*model().processor().tokenizer().id_to_token(static_cast<std::int32_t>(id))); };
+  const auto token = token_of(third), second = token_of(golden.integers("und.greedy_ids")[1]);
+  other.folder().write("tokenizer_config.json",
+                       Json{{"unk_token", nullptr}, {"eos_token", token}, {"additional_special_tokens", {second}}}.dump());
   const auto closing = Model::from_directory(other.path());
   REQUIRE(closing.processor().ids().eos == third);
   Model::Conversation conversation(closing, pictures(1));
-  const auto answer = conversation.ask(golden_question, {.max_new_tokens = 8});
+  const auto answer = conversation.ask(golden_question, {.max_new_tokens = 8}, [](std::string_view piece) {
+    CHECK(!piece.empty());
+    return true;
+  });
   CHECK(answer.finished);
   CHECK(answer.ids.size() == 3);
   CHECK(answer.ids.back() == third);
-  CHECK(answer.text.find(token) == std::string::npos);  // a special token is no text
+  CHECK(answer.text == closing.processor().tokenizer().decode(Ids{answer.ids[0]}));  // special tokens are no text
 }
 
 TEST_CASE("image to text: several pictures, in front or placed by the question") {
@@ -193,10 +204,12 @@ TEST_CASE("image to text: several pictures, in front or placed by the question")
 TEST_CASE("image to text: sampling with a seed") {
   const auto ask = [&](std::uint64_t seed) {
     Model::Conversation conversation(model(), pictures(1));
-    return conversation.ask(golden_question, {.max_new_tokens = 12, .sampling = {.temperature = 5, .seed = seed}}).ids;
+    return conversation.ask(golden_question, {.max_new_tokens = 12, .sampling = {.temperature = 5, .seed = seed}});
   };
-  CHECK(ask(1) == ask(1));
-  CHECK(ask(1) != ask(2));
+  const auto answer = ask(1);
+  CHECK(answer.ids == ask(1).ids);
+  CHECK(answer.ids != ask(2).ids);
+  CHECK(answer.ids == continuation(answer.prompt_ids, pictures(1), 12, {.temperature = 5, .seed = 1}));  // one draw after another
 }
 
 TEST_CASE("image to text: an answer ends where the model's positions do") {
@@ -212,6 +225,27 @@ TEST_CASE("image to text: an answer ends where the model's positions do") {
   CHECK(answer.ids == Ids(expected.begin(), expected.begin() + 4));  // the last one need not be read
   CHECK(!answer.finished);
   CHECK(io_testing::error_of([&] { conversation.ask("and more"); }).find("is longer than the model's 53") != std::string::npos);
+  config["language_config"]["max_position_embeddings"] = 50;
+  other.folder().write("config.json", config.dump());
+  const auto briefest = Model::from_directory(other.path());
+  CHECK(Model::Conversation(briefest, pictures(1)).ask(golden_question).ids == Ids{answer.ids.front()});
+}
+
+TEST_CASE("image to text: what was said but not read yet counts among a further question's tokens") {
+  const auto question = std::ssize(model().processor().following_ids("x").ids);
+  for (const Index room : {0, 1}) {
+    const TinyModel other;
+    Json config = read_json_file(other.path() / "config.json");
+    const Index positions = 51 + question + room;  // the prompt's 50, a token that was read, one that was not
+    config["language_config"]["max_position_embeddings"] = positions;
+    other.folder().write("config.json", config.dump());
+    const auto brief = Model::from_directory(other.path());
+    Model::Conversation conversation(brief, pictures(1));
+    conversation.ask(golden_question, {.max_new_tokens = 2});
+    if (room) CHECK(conversation.ask("x").ids.size() == 1);
+    else CHECK(io_testing::error_of([&] { conversation.ask("x"); }) ==
+               concat("image to text: a conversation of ", positions + 1, " tokens is longer than the model's ", positions));
+  }
 }
 
 TEST_CASE("image to text: what cannot be is refused in one sentence, and the conversation stays as it was") {

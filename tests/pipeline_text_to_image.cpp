@@ -66,6 +66,20 @@ TEST_CASE("text to image: the official loop, step by step") {
   CHECK(painter().image_size() == 96);
 }
 
+TEST_CASE("text to image: pictures are what the decoder makes of the latents, scaled and shifted as its config says") {
+  const TinyModel other;
+  Json config = read_json_file(other.vae() / "config.json");
+  config["shift_factor"] = 0.25;
+  other.folder().write("vae/config.json", config.dump());
+  const auto result = TextToImage<Float32>::from_directory(other.path(), other.vae())(two_steps());
+  const auto files = AutoencoderFiles::open(other.vae());
+  AutoencoderDecoder<Float32> decoder(files.config);
+  load(decoder, files.checkpoint);
+  auto z = channels_last(result.latents);
+  for (float& x : z) x = x / 0.13025f + 0.25f;
+  CHECK(same(result.pictures[0], to_bytes(decoder(z), 0)));
+}
+
 TEST_CASE("text to image: the prompt's ids, the velocity of both rows and the guided one") {
   const Golden golden(golden_tiny + "/golden.safetensors");
   const auto processor = Processor::from_directory(tiny_model().path());
@@ -208,6 +222,12 @@ TEST_CASE("text to image: a step is of all pictures, or of one after the other")
   request.reuse_threshold = 1e-9;
   CHECK(same(painter()(request, watch).pictures, last));
   CHECK(steps == std::vector<Step>{{1, 0, 1}, {2, 0, 1}, {1, 1, 1}, {2, 1, 1}});
+  steps.clear();
+  last.clear();
+  request.reuse_threshold = 0;
+  request.solver = DormandPrince{.atol = 1, .rtol = 1};
+  CHECK(same(painter()(request, watch).pictures, last));
+  for (const Step& step : steps) CHECK(step[2] == 1);
 }
 
 TEST_CASE("text to image: where pictures flow one after the other, those whose turn did not come are their noise") {
@@ -261,6 +281,7 @@ TEST_CASE("text to image: what is left out is not computed, and depends on no co
   const auto interval = run([](auto& r) { r.guidance_begin = 0.5; });
   CHECK(interval.evaluations == 6);
   CHECK(interval.rows == 9);
+  CHECK(run([](auto& r) { r.guidance_end = 0.4; }).rows == 9);
   const auto period = run([](auto& r) { r.guidance_period = 3; });
   CHECK(period.evaluations == 6);
   CHECK(period.rows == 8);
@@ -301,6 +322,18 @@ TEST_CASE("text to image: other sizes and given noise") {
   TextToImageRequest copy = given;  // with the same noise
   copy.width = 112;
   CHECK(same(painter()(copy).latents, result.latents));
+}
+
+TEST_CASE("text to image: a prompt may be as long as the model's positions allow") {
+  const auto processor = Processor::from_directory(tiny_model().path());
+  const auto room = 1024 - 36 - processor.generation_ids("x").size() + 1;  // a letter is a token
+  TextToImageRequest request = two_steps();
+  request.num_inference_steps = 1;
+  request.prompts = {std::string(room, 'x')};
+  CHECK(painter()(request).finished);
+  request.prompts[0] += 'x';
+  CHECK(io_testing::error_of([&] { painter()(request); }) ==
+        "text to image: a sequence of 1025 tokens, 36 of them the picture's, is longer than the model's 1024");
 }
 
 TEST_CASE("text to image: requests that cannot be are refused in one sentence") {
