@@ -78,6 +78,12 @@ TEST_CASE("the paper's stages") {
   CHECK(numbers(3) == std::vector<double>{2e-5, 1000, 26000, 256, 21, 70, 9});
   CHECK(paper_stage(2).early_steps == 10000);
   CHECK(contains(error_of([] { paper_stage(4); }), "not 4"));
+  Stage early = paper_stage(1);
+  CHECK(!early.asks_for(Task::text));
+  early.early_mix[Task::text] = 1;
+  CHECK(!early.asks_for(Task::text));
+  early.early_steps = 1;
+  CHECK(early.asks_for(Task::text));
 }
 
 TEST_CASE("a mix deals its samples out evenly and exactly") {
@@ -147,6 +153,12 @@ TEST_CASE("a config is read, and spelled out") {
   CHECK(list[0].rate_factor == 0.2f);
   CHECK(list[1].rate_factor == 0.1f);
   CHECK(list[3].rate_factor == 1.0f);
+  Json shorter = good();
+  shorter["stages"] = {{{"preset", 2}, {"steps", 5}}, {{"preset", 3}, {"steps", 50}, {"warmup_steps", 8}, {"decay", Json::object()}}};
+  CHECK(read(shorter).stages[0].early_steps == 5);
+  CHECK(read(shorter).stages[1].schedule.decay_steps == 42);  // all behind the warm-up
+  shorter["stages"][0]["mix"] = {{"text", 1}};
+  CHECK(read(shorter).stages[0].early_steps == 0);
   // Spelled out, it does not depend on where files lie, and on every number.
   Json moved = good();
   moved["output"] = "elsewhere";
@@ -155,6 +167,21 @@ TEST_CASE("a config is read, and spelled out") {
   Json other = good();
   other["stages"][1]["learning_rate"] = 0.002;
   CHECK(first_difference(read(other).to_json(), config.to_json()) == "stages[1].learning_rate is 0.002, not 0.001");
+  for (const auto& [pointer, value] : std::vector<std::pair<const char*, Json>>{
+           {"/seed", 8}, {"/from_scratch", {"*"}}, {"/prompt_dropout", 0.2}, {"/noise_levels", 3}, {"/pack_length", 9}, {"/shared_encoder", true},
+           {"/losses/ar", 2}, {"/losses/rf", 2}, {"/losses/repa", 2}, {"/losses/repa_layer", 2}, {"/losses/repa_width", 2},
+           {"/losses/times", "logit_normal"}, {"/losses/time_mean", 2}, {"/losses/time_deviation", 2}, {"/optimizer/beta1", 0.5},
+           {"/optimizer/beta2", 0.5}, {"/optimizer/eps", 0.5}, {"/optimizer/weight_decay", 0.5}, {"/optimizer/clip", 0.5},
+           {"/optimizer/ema_decay", 0.5}, {"/muon/matrices", {"*"}}, {"/muon/learning_rate", 0.5}, {"/muon/momentum", 0.5},
+           {"/stages/1/name", "other"}, {"/stages/1/trains", {"*"}}, {"/stages/1/steps", 41}, {"/stages/1/warmup_steps", 5},
+           {"/stages/1/batch_size", 11}, {"/stages/1/mix/text", 7}, {"/stages/1/early_mix/text", 7}, {"/stages/1/early_mix/steps", 11},
+           {"/stages/1/decay/shape", "linear"}, {"/stages/1/decay/steps", 21}, {"/stages/1/decay/floor", 0.5},
+           {"/stages/1/rates/language_model.*", 0.3}}) {
+    CAPTURE(pointer);
+    other = good();
+    other[Json::json_pointer(pointer)] = value;
+    CHECK(!first_difference(read(other).to_json(), config.to_json()).empty());
+  }
   other = good();
   other["stages"].erase(1);
   CHECK(contains(first_difference(read(other).to_json(), config.to_json()), "stages is ["));

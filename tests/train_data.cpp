@@ -247,6 +247,7 @@ TEST_CASE("packing wastes little and keeps samples whole") {
   CHECK(seen.size() == 200);
   CHECK(static_cast<double>(total) / (128.0 * static_cast<double>(sequences.size())) > 9.0 / 11 - 0.02);
   CHECK(contains(error_of([&] { pack_sequences(lengths, 50); }), "does not fit into 50"));
+  CHECK(pack_sequences(std::vector<Index>{60, 68}, 128).size() == 1);  // to the last token
 }
 
 TEST_CASE("generation takes the middle square of a picture whose short side is to size") {

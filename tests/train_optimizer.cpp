@@ -219,6 +219,54 @@ TEST_CASE("an average moves by 1 - decay, however near to one the decay is") {
   CHECK(1e8f * optimizer.states()[0].average[0] == doctest::Approx(-1).epsilon(1e-6));
 }
 
+TEST_CASE("a step is as long as its rates and factors say, whichever method makes it") {
+  const auto moved = [](double rate, double factor, float of_tensor) {
+    Model model = large_model();
+    const auto start = model.values;
+    for (TrainedTensor& tensor : model.tensors) tensor.rate_factor = of_tensor;
+    Optimizer optimizer(model.tensors, {}, {false, true, true, false});
+    set_gradients(model, 0);
+    optimizer.step(model.tensors, rate, factor);
+    return std::pair(largest_difference(model.values[0], start[0]), largest_difference(model.values[1], start[1]));
+  };
+  const auto whole = moved(1e-2, 1, 1);
+  for (const auto& half : {moved(1e-2, 0.5, 1), moved(1e-2, 1, 0.5f)}) {  // of numbers below one, whose roundings are 1e-5 of a step
+    CHECK(half.first == doctest::Approx(whole.first / 2).epsilon(1e-4));
+    CHECK(half.second == doctest::Approx(whole.second / 2).epsilon(1e-4));
+  }
+  CHECK(moved(5e-3, 1, 1).second == whole.second);  // Muon has a rate of its own
+}
+
+TEST_CASE("Muon's momentum is Nesterov's, of clipped gradients, and its steps are longer for tall matrices alone") {
+  for (const Shape<2> shape : {Shape{Index{6}, Index{24}}, Shape{Index{24}, Index{6}}}) {
+    CAPTURE(shape[0]);
+    const auto size = static_cast<std::size_t>(shape.size());
+    std::vector<float> value(size), gradient(size), momentum(size);
+    Tensor<float, 2> ahead(shape);
+    std::vector<double> expected(size);
+    for (std::size_t i = 0; i < size; ++i) {
+      gradient[i] = std::sin(static_cast<float>(i)), momentum[i] = std::cos(3 * static_cast<float>(i));
+      const double g = 0.5 * static_cast<double>(gradient[i]), before = static_cast<double>(momentum[i]);
+      expected[i] = 0.9 * before + 0.1 * g;
+      ahead.data()[i] = static_cast<float>(0.1 * g + 0.9 * expected[i]);
+    }
+    muon<simd::Float32Dot>(shape, value.data(), gradient.data(), momentum.data(), {.momentum = 0.9}, 0.1, 0.5);
+    const auto update = orthogonalized<simd::Float32Dot>(std::as_const(ahead).view());
+    const double rate = 0.1 * (shape[0] == 24 ? 2 : 1);  // sqrt(24 / 6)
+    for (std::size_t i = 0; i < size; ++i) {
+      CHECK(std::abs(static_cast<double>(momentum[i]) - expected[i]) < 4e-7);
+      // The iteration enlarges a rounding of what it is given by 485 at most.
+      CHECK(std::abs(static_cast<double>(value[i]) + rate * static_cast<double>(update.data()[i])) < rate * 485 * 1.2e-7 * 4);
+    }
+  }
+  Model model = large_model();
+  Optimizer optimizer(model.tensors, {.clip = 0.01}, {false, true, true, false});
+  set_gradients(model, 0);
+  const double norm = optimizer.step(model.tensors, 1e-2, 1.0);
+  CHECK(norm > 1);
+  CHECK(optimizer.states()[1].first[7] == doctest::Approx(0.05 * 0.01 / norm * static_cast<double>(model.gradients[1][7])).epsilon(1e-5));
+}
+
 TEST_CASE("a rate of zero changes nothing but the moments") {
   Model model = large_model();
   const auto start = model.values;
@@ -268,4 +316,6 @@ TEST_CASE("the schedule warms up, holds, and falls where it is told to") {
   CHECK(cosine.factor(50) == doctest::Approx(0.55));
   for (Index step = 6; step < 100; ++step) CHECK(cosine.factor(step) < cosine.factor(step - 1));
   CHECK(cosine.factor(99) > 0.1);
+  const Schedule both{.steps = 10, .warmup_steps = 10, .decay = Decay::linear, .decay_steps = 9, .floor = 0.5};
+  CHECK(both.factor(4) == doctest::Approx(0.5 * (0.5 + 0.5 * 0.6)));  // at once
 }

@@ -32,6 +32,7 @@ TEST_CASE("times are spread as the settings say") {
   CHECK(normal_quantile(0.975) == doctest::Approx(1.959963984540054));
   CHECK(time_of(0.5, {}) == doctest::Approx(0.5));
   CHECK(time_of(0.8413447460685429, {}) == doctest::Approx(1 / (1 + std::exp(-1.0))));
+  CHECK(time_of(0.8413447460685429, {.time_mean = 1, .time_deviation = 2}) == doctest::Approx(1 / (1 + std::exp(-3.0))));
   LossSettings uniform;
   uniform.logit_normal = false;
   CHECK(time_of(0.3, uniform) == 0.3);
@@ -62,6 +63,11 @@ TEST_CASE("a run that is stopped and goes on ends where an undisturbed one does,
       Trainer trainer(tiny().read(config), stop_after(9));
       REQUIRE(trainer.resume());
       CHECK(!trainer.run());
+      const SafetensorsFile saved(*trainer.latest_checkpoint());
+      const std::string muon = "language_model.model.layers.0.mlp.up_proj.weight";
+      CHECK(saved.find("first/" + muon));
+      CHECK(!saved.find("second/" + muon));
+      CHECK(saved.find("second/language_model.model.norm.weight"));
     }
     Trainer trainer(tiny().read(config));
     REQUIRE(trainer.resume());
@@ -83,6 +89,8 @@ TEST_CASE("where another run has come and gone since this one looked, it touches
                                              " is of a run that is further than this one: go on with it, or name another output");
   CHECK(late.resume());
   CHECK(late.progress().total_steps == 1);
+  const RunLock lock(tiny().folder().path() / "overtaken");
+  CHECK(contains(error_of([&] { late.run(); }), "overtaken is in use by another run"));
 }
 
 TEST_CASE("what a stage freezes keeps its bytes; what it trains moves") {
@@ -118,10 +126,14 @@ TEST_CASE("it learns: four colours by name, and the losses fall") {
   Json config = tiny().config("learns", 60);
   config["stages"] = Json::array({config["stages"][1]});
   config["stages"][0]["learning_rate"] = 3e-3;
-  Trainer trainer(tiny().read(config));
+  std::vector<double> totals;
+  TrainerObserver observer;
+  observer.step = [&](const StepReport& report) { return totals.push_back(report.losses.total), true; };
+  Trainer trainer(tiny().read(config), observer);
   REQUIRE(trainer.run());
   const auto& rows = trainer.log().rows();
   REQUIRE(rows.size() == 30);
+  for (std::size_t i = 0; i < 30; ++i) CHECK(rows[i].loss == doctest::Approx((totals[2 * i] + totals[2 * i + 1]) / 2));
   const auto mean = [&](std::size_t loss, std::size_t begin) {
     double sum = 0;
     for (std::size_t i = begin; i < begin + 5; ++i) sum += rows[i].losses[loss] / 5;
@@ -153,6 +165,12 @@ TEST_CASE("validation looks at the averages, learns nothing, and counts the answ
     const double thirds = row.losses[3] * 3;  // of three answers
     CHECK(thirds == doctest::Approx(std::round(thirds)));
   }
+  config["output"] = "still";
+  config["optimizer"] = {{"ema_decay", 1}};  // an average that never moves
+  REQUIRE(Trainer(tiny().read(config)).run());
+  const TrainingLog still(tiny().folder().path() / "still/validation.csv", {"ar", "rf", "repa", "answers"}, 12);
+  REQUIRE(still.rows().size() == 3);
+  for (const LogRow& row : still.rows()) CHECK(row.losses == still.rows()[0].losses);
   config["output"] = "refused";
   config["validation"]["manifest"] = "nowhere.jsonl";
   CHECK(contains(error_of([&] { Trainer(tiny().read(config)); }), "nowhere.jsonl: no such file"));
@@ -271,7 +289,7 @@ TEST_CASE("a run that is stopped while samples are checked trains nothing, and c
   CHECK(trainer.run());
 }
 
-TEST_CASE("a run does not go on with another autoencoder, image processor or tokenizer") {
+TEST_CASE("a run does not go on with another autoencoder, image processor, tokenizer, manifest or model") {
   const TinyRun run;
   const Json config = run.config("changed");
   Trainer(run.read(config), stop_after(2)).run();
@@ -287,14 +305,21 @@ TEST_CASE("a run does not go on with another autoencoder, image processor or tok
     content[content.size() - 4] = static_cast<char>(content[content.size() - 4] ^ 1);
     return content;
   };
-  const std::string begin = " belongs to a run with another config: hashes.";
-  CHECK(contains(sentence_with("vae/diffusion_pytorch_model.safetensors", last_number), begin + "vae is \""));
-  CHECK(contains(sentence_with("tokenizer.json", [](const std::string& content) { return content + "\n"; }), begin + "tokenizer is \""));
+  const std::string begin = " belongs to a run with another config: ";
+  const auto longer = [](const std::string& content) { return content + "\n"; };
+  CHECK(contains(sentence_with("vae/diffusion_pytorch_model.safetensors", last_number), begin + "hashes.vae is \""));
+  CHECK(contains(sentence_with("tokenizer.json", longer), begin + "hashes.tokenizer is \""));
+  CHECK(contains(sentence_with("train.jsonl", longer), begin + "manifest is \""));
+  CHECK(contains(sentence_with("config.json", [](const std::string& content) {
+    Json json = parse_json(content, "config");
+    json["language_config"]["rms_norm_eps"] = 0.25;
+    return json.dump();
+  }), begin + "model.language_config.rms_norm_eps is 0.25, not "));
   CHECK(contains(sentence_with("preprocessor_config.json", [](const std::string& content) {
     Json json = parse_json(content, "preprocessor");
     json["image_mean"] = {0.1, 0.2, 0.3};
     return json.dump();
-  }), begin + "image_processor is \""));
+  }), begin + "hashes.image_processor is \""));
   CHECK(Trainer(run.read(config)).resume());
 }
 
