@@ -93,6 +93,9 @@ refuse 1 'sheet of 10000 pictures would have 13196 x 13196 pixels, more than the
 refuse 1 'has no tensor noise' $paint -p x --noise latents.safetensors
 refuse 1 'no such file' $paint -p x --noise nowhere.safetensors
 refuse 1 'is not a safetensors file' $paint -p x --noise picture-1.png
+printf '\120\0\0\0\0\0\0\0%s' '{"noise":{"dtype":"F32","shape":[500,4,64,64],"data_offsets":[0,32768000]}}     ' >many.safetensors
+truncate -s 32768088 many.safetensors
+refuse 1 'sheet of 500 pictures would have .* pixels, more than the limit' $paint -p x --noise many.safetensors --grid
 printf '\110\0\0\0\0\0\0\0%s' '{"noise":{"dtype":"F32","shape":[1,4,1,1],"data_offsets":[0,16]}}       ' >odd.safetensors
 head -c 16 /dev/zero >>odd.safetensors
 refuse 1 'the noise is \[1, 4, 1, 1\], expected \[1, 4, 8, 8\]' $paint -p x --noise odd.safetensors
@@ -110,6 +113,12 @@ refuse 1 'is cut off' $paint -p x -m cut
 variant renamed
 LC_ALL=C sed 's/language_model.model.norm.weight/language_model.model.nerm.weight/' tiny/model.safetensors >renamed/model.safetensors
 refuse 1 'nerm.weight is unknown' $paint -p x -m renamed
+checks=$((checks + 1))
+run inspect renamed --summary || fail "inspect renamed: $(cat stderr)"
+for line in 'missing: language_model.model.norm.weight' 'unknown: language_model.model.nerm.weight'; do
+  grep -q "^  $line$" stdout || fail "inspect: no $line"
+done
+[ "$(grep -c 'every tensor that the config asks for' stdout)" = 1 ] || fail "inspect renamed: $(cat stdout)" # the autoencoder's
 variant deeper
 sed 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' tiny/config.json >deeper/config.json
 refuse 1 'has no tensor language_model.model.layers.2' $paint -p x -m deeper

@@ -69,6 +69,9 @@ succeed $paint -p 'a cat' -o out/plain.png -g 1
 different out/one.png out/plain.png
 succeed $paint -p 'a cat' -o out/interval.png --guidance-interval 0.9 1
 same out/plain.png out/interval.png
+succeed $paint -p 'a cat' -o out/early.png --guidance-interval 0 0.4
+different out/early.png out/one.png
+different out/early.png out/plain.png
 for cheaper in '--guidance-period 2' '--reuse 100 --steps 3' '--shift 3' '--fast'; do
   succeed $paint -p 'a cat' -o out/cheaper.png $cheaper
   different out/one.png out/cheaper.png
@@ -77,6 +80,11 @@ succeed $paint -p 'a cat' -o out/fast.png --fast --json
 says '"rows": '
 succeed $paint -p 'a cat' -o out/cheaper.png --fast --steps 3
 different out/fast.png out/cheaper.png
+succeed $paint -p 'a cat' -o out/cheaper.png --fast --solver euler --steps 2
+same out/one.png out/cheaper.png
+succeed $paint -p 7 -o "$(printf 'out/\377.png')" --fast --json # a prompt is text, a name is bytes
+says '^ *"7"$'
+says '"fast": true'
 succeed $paint -p 'a cat' -o out/ten.png --steps 010 --json # ten, not eight
 says '"steps": 10'
 succeed $paint -p 'a cat' -o out/last.png --seed 18446744073709551615
@@ -88,7 +96,14 @@ succeed $paint -p 'a cat' -o out/second.png --reuse 100 --preview-every 1 --seed
 same out/second.png out/alone-2.png
 same out/second-preview.png out/alone-preview-2.png
 different out/second-preview.png out/alone-preview-1.png
+# A preview is of a step that another one follows. A sheet has a line for each of several prompts: two pictures of 64 pixels.
+succeed $paint -p 'a cat' -o out/late.png --steps 3 --preview-every 3
+[ ! -e out/late-preview.png ] || fail "a preview of the last step, or of every one"
+succeed text_to_image -m tiny -p a -p b -p c -b 2 --steps 1 -o out/rows.png --grid
+[ "$(od -An -tu1 -j 18 -N 2 out/rows-grid.png | tr -s ' ')" = " 0 132" ] || fail "the sheet is not 132 pixels wide"
 succeed text_to_image -m tiny -p 'a cat' -o out/adaptive.png --solver dopri5 --tolerance 1
+succeed text_to_image -m tiny -p 'a cat' -o out/finer.png --solver dopri5 --tolerance 0.1
+different out/adaptive.png out/finer.png
 for solver in heun midpoint rk4 ab2; do succeed $paint -p 'a cat' -o out/$solver.png --solver $solver; done
 succeed $paint -p '' -o out/wide.png --width 96 --height 48 --vae other/vae
 
@@ -109,8 +124,12 @@ succeed $ask -i out/one.png -q 'What is this?' --show-ids -t 1
 same stdout answer
 ids=$(sed -n 's/^answer ids: //p' answer | tr -d ' ')
 succeed $ask -i out/one.png -q 'What is this?' --json
+says '"finished": false'
+[ "$(head -c 1 stdout)" = '{' ] || fail "not JSON alone: $(cat stdout)"
 [ "$(tr -d ' \n' <stdout | sed 's/.*"answer_ids":\(\[[^]]*\]\).*/\1/')" = "$ids" ] || fail "--json has other ids than $ids"
 succeed $ask -i out/one.png -i out/wide.png -q 'What are these?' --temperature 0.8 --top-k 20 --top-p 0.9 --seed 3
+succeed image_to_text -i out/one.png -q 'What is this?' # the model that comes with the examples begins its answers with a space
+says '^[^ ]'
 checks=$((checks + 1))
 printf 'And now?\n\nAnd then?\n' | run $ask -i out/one.png -q 'What is this?' --chat --show-ids || fail "chat: $(cat stderr)"
 [ "$(grep -c '^answer ids: ' stdout)" = 3 ] || fail "not three answers: $(cat stdout)"
@@ -136,8 +155,13 @@ if command -v script >/dev/null; then
 fi
 
 # Converted, it is the same model, recognised, and complete.
+: >tiny/config.json.tmp-17 # what a killed writer left, and of the weights
+: >tiny/other.index.json
+succeed convert -m tiny -o out/default
+says ': int8, [0-9]* bytes$'
 for precision in bf16 int8 q4; do
   succeed convert -m tiny -o out/$precision --precision $precision
+  [ -z "$(ls out/$precision | grep -e tmp -e index)" ] || fail "convert took over $(ls out/$precision)"
   succeed inspect --summary out/$precision
   [ "$(grep -c 'every tensor that the config asks for is there, and no other' stdout)" = 2 ] || fail "inspect: $(cat stdout)"
   succeed $paint -p 'a cat' -o out/rounded.png --precision $precision
@@ -171,12 +195,17 @@ succeed evaluate --limit 1
 says '^pictures, top 1  *100.0 %  *100.0 %$'
 says '^answers, name  *100.0 %  *100.0 %$'
 says '^autoencoder, PSNR  *3[0-9.]* dB  *3[0-9.]* dB$'
-echo '--steps 2' >settings
+succeed evaluate --limit 1 --only answers
+says '^answers, name'
+grep -q '^pictures' stdout && fail "--only answers measures pictures"
+printf '%s\n' '# fewer steps' '--steps 2' '' '--steps 3' >settings
 succeed frontier settings --limit 1 -o out/frontier.csv
 says '^--steps 2 .* ms '
-grep -q '^--steps 2,4.0,' out/frontier.csv || fail "frontier: $(cat out/frontier.csv)"
-succeed compare_precision -m tiny -p 'a cat' --steps 2 -i out/one.png -q 'What is this?' --against bf16,q4
-says '^  pictures, PSNR .* dB on average of 1, worst '
+grep -q '^--steps 2,4.0,.*,100.00$' out/frontier.csv && grep -q '^--steps 3,6.0,' out/frontier.csv || fail "frontier: $(cat out/frontier.csv)"
+grep -q '^--steps 3,.*,100.00$' out/frontier.csv && fail "frontier compares a setting with itself: $(cat out/frontier.csv)"
+succeed compare_precision -m tiny -p 'a cat' -p x --steps 2 -i out/one.png -q 'What is this?' --against bf16,q4
+says '^  pictures, PSNR .* dB on average of 2, worst '
+awk '/PSNR/ && $(NF - 1) > $3 { exit 1 }' stdout || fail "the worst is better than the mean: $(cat stdout)"
 says '^  equal greedy answers .* % of 1$'
 
 # Ctrl-C ends it, and nothing is left behind; so does a terminal that is closed, unless nohup is in front.
