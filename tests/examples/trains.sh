@@ -150,6 +150,8 @@ sed 's/"losses"/"loses"/' fresh.json >other.json
 refuse 'other.json: loses is unknown' train other.json
 sed 's/"autoencoder"/"vae"/' whole_autoencoder.json >other.json
 refuse 'other.json: train must be "janusflow", "autoencoder" or "siglip", not "vae"' train other.json
+echo '{"task": "understanding", "picture": "rgb.png", "question": "<image_placeholder> <image_placeholder>", "answer": "d"}' >>train.jsonl
+refuse 'train.jsonl:6 has places for 2 pictures, and names 1' train fresh.json --check
 echo '{"task": "text", "text": ' >>train.jsonl
-refuse 'train.jsonl:6 is not valid JSON' train fresh.json --check
+refuse 'train.jsonl:7 is not valid JSON' train fresh.json --check
 finish
