@@ -274,6 +274,10 @@ TEST_CASE("tokenizer: files that are not right give one sentence") {
       {"/post_processor",
        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {}}], "special_tokens": {}})",
        "<s>"},
+      {"/post_processor",
+       R"({"type": "Sequence", "processors": [{"type": "TemplateProcessing", "single": [{"Sequence": {}}], "special_tokens": {}},
+           {"type": "TemplateProcessing", "single": [{"Sequence": {}}], "special_tokens": {}}]})",
+       "a second TemplateProcessing"},
       {"/decoder", "null", "decoder"},
       {"/decoder", R"({"type": "WordPiece"})", "WordPiece"},
   };

@@ -188,8 +188,10 @@ class TokenizerJsonReader {
       side.insert(side.end(), ids.begin(), ids.end());
     }
     require(seen_text, step.name("single"), " must have the text once");
-    result_.prefix.insert(result_.prefix.begin(), before.begin(), before.end());
-    result_.suffix.insert(result_.suffix.end(), after.begin(), after.end());
+    // The library would take the second one's pair, for the first has made several pieces.
+    if (std::exchange(seen_template_, true)) unsupported(step, "a second TemplateProcessing");
+    result_.prefix = std::move(before);
+    result_.suffix = std::move(after);
   }
 
   void read_decoder(const JsonObject& decoder) const {
@@ -206,6 +208,7 @@ class TokenizerJsonReader {
   std::string name_;
   Json json_;
   TokenizerDefinition result_;
+  bool seen_template_ = false;
 };
 
 }  // namespace detail
