@@ -38,7 +38,7 @@ TEST_CASE("augmentation: mirrored and shifted pictures are sharp, and white come
   for (Index y = 0; y < 5; ++y)
     for (Index x = 0; x < 7; ++x) CHECK(mirrored(y, x, 1) == picture(y, 6 - x, 1));
   int seen[3][3] = {};
-  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+  for (std::uint64_t seed = 0; seed < 900; ++seed) {
     const auto moved = changed(picture, {.shift = 1}, seed);
     int found = 0;
     for (Index down = -1; down <= 1; ++down)
@@ -55,7 +55,7 @@ TEST_CASE("augmentation: mirrored and shifted pictures are sharp, and white come
     CHECK(found == 1);
   }
   for (const auto& row : seen)
-    for (const int count : row) CHECK(count > 0);  // of 100, each of nine places; 11 expected
+    for (const int count : row) CHECK(std::abs(count - 100) < 5 * std::sqrt(900 * 8 / 81.0));  // each of nine places as often: 5 sigma
 }
 
 TEST_CASE("augmentation: turning and scaling keep the middle, between pixels") {
@@ -64,6 +64,22 @@ TEST_CASE("augmentation: turning and scaling keep the middle, between pixels") {
   for (std::uint64_t seed = 0; seed < 10; ++seed) CHECK(changed(cross, {.scale = 0.3, .rotation = 0.5}, seed)(4, 4, 1) == -1);
   const auto picture = ramp(9, 9);
   CHECK(!same(changed(picture, {.rotation = 0.5}, 3), picture));
+  // By twice the standard deviation at most: a spot at the right stays within that angle.
+  Tensor<float, 3> spot(Shape{Index{41}, Index{41}, Index{3}}, 1.0f);
+  for (Index c = 0; c < 3; ++c) spot(20, 36, c) = -1;
+  double furthest = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const auto turned = changed(spot, {.rotation = 0.3}, seed);
+    double down = 0, across = 0;
+    for (Index y = 0; y < 41; ++y)
+      for (Index x = 0; x < 41; ++x) {
+        const double dark = 1 - static_cast<double>(turned(y, x, 0));
+        down += dark * static_cast<double>(y - 20), across += dark * static_cast<double>(x - 20);
+      }
+    furthest = std::max(furthest, std::abs(std::atan2(down, across)));
+  }
+  CHECK(furthest > 0.5);
+  CHECK(furthest < 0.6 + 0.5 / 16);  // where the spot is is known to half a pixel
   // Darker by up to 0.5: all pixels by the same.
   const auto darker = changed(cross, {.brightness = 0.5}, 2);
   CHECK(darker(0, 0, 0) < 1);

@@ -49,6 +49,10 @@ struct Batches {
   }
 };
 
+bool is_of(const TrainingBatch& batch, const Segment& segment, TrainingBatch::Source source) {
+  return batch.places()[static_cast<std::size_t>(segment.begin)].source == source;
+}
+
 TaskCounts counts(Index understanding, Index generation, Index text) {
   TaskCounts all;
   all.values = {understanding, generation, text};
@@ -62,6 +66,18 @@ std::vector<float> row(const Tensor<float, R>& x, Index i) {
 }
 
 }  // namespace
+
+TEST_CASE("times are spread as the settings say") {
+  CHECK(normal_quantile(0.5) == doctest::Approx(0).epsilon(1e-12));
+  CHECK(normal_quantile(0.975) == doctest::Approx(1.959963984540054));
+  CHECK(time_of(0.5, {}) == doctest::Approx(0.5));
+  CHECK(time_of(0.8413447460685429, {}) == doctest::Approx(1 / (1 + std::exp(-1.0))));
+  CHECK(time_of(0.8413447460685429, {.time_mean = 1, .time_deviation = 2}) == doctest::Approx(1 / (1 + std::exp(-3.0))));
+  LossSettings uniform;
+  uniform.logit_normal = false;
+  CHECK(time_of(0.3, uniform) == 0.3);
+  CHECK(time_of(0.0, {}) >= 0);
+}
 
 TEST_CASE("batches: noise, times and left-out prompts are functions of seed and position; the levels of a sample share its picture") {
   const test::TinyRun run;
@@ -79,7 +95,7 @@ TEST_CASE("batches: noise, times and left-out prompts are functions of seed and 
   const SampleOrder order(3, "generation", batches.manifest.weights(Task::generation));
   std::vector<Segment> prompts, painted;
   for (const Segment& segment : batch.segments())
-    (batch.places()[static_cast<std::size_t>(segment.begin)].source == TrainingBatch::Source::painted ? painted : prompts).push_back(segment);
+    (is_of(batch, segment, TrainingBatch::Source::painted) ? painted : prompts).push_back(segment);
   int left_out = 0;
   for (Index position = 2; position < 8; ++position) {
     const auto path = batches.manifest.read(Task::generation, order(position)).pictures.front();
@@ -130,7 +146,7 @@ TEST_CASE("batches: what each counts for adds up to one, on any number of ranks,
       CHECK(micro.batch.length() <= alone.config.pack_length);
       CHECK(micro.rf_share == doctest::Approx(static_cast<double>(micro.batch.painted()) / 16));
       for (const Segment& segment : micro.batch.segments())
-        if (segment.prefix_end > segment.prefix_begin && micro.batch.places()[static_cast<std::size_t>(segment.begin)].source == TrainingBatch::Source::text)
+        if (segment.prefix_end > segment.prefix_begin && is_of(micro.batch, segment, TrainingBatch::Source::text))
           CHECK(segment.position == segment.prefix_end - segment.prefix_begin);  // a question apart goes on where its picture ends
     }
     CHECK(ar == doctest::Approx(1));
@@ -151,7 +167,8 @@ TEST_CASE("batches: what each counts for adds up to one, on any number of ranks,
   }
   json["pack_length"] = 100'000;
   Batches batches(run, json);
-  const auto path = batches.manifest.read(Task::understanding, SampleOrder(3, "understanding", batches.manifest.weights(Task::understanding))(0)).pictures.front();
+  const SampleOrder order(3, "understanding", batches.manifest.weights(Task::understanding));
+  const auto path = batches.manifest.read(Task::understanding, order(0)).pictures.front();
   CHECK(row(batches.make(before, counts(1, 0, 0), true)[0].batch.features, 0) == batches.features(path, Framing::whole));
   std::vector<float> pixels(96 * 96 * 3);
   batches.pictures.pixels(path, Framing::whole, pixels.data());
@@ -195,6 +212,20 @@ TEST_CASE("validation's means are of tokens, pictures and answers, however sampl
     REQUIRE(means.back().size() == 4);
   }
   for (std::size_t i = 0; i < 4; ++i) CHECK(means[0][i] == doctest::Approx(means[1][i]).epsilon(1e-5));  // float32
+}
+
+TEST_CASE("the layer whose states are aligned is the config's") {
+  const test::TinyRun run;
+  std::vector<double> first;
+  for (const Index layer : {1, 2}) {
+    Json config = run.config(concat("layer", layer));
+    config["losses"]["repa_layer"] = layer;
+    TrainerObserver observer;
+    observer.step = [&](const StepReport& report) { return first.push_back(report.losses.parts[2].value()), false; };
+    Trainer(run.read(config), observer).run();
+  }
+  REQUIRE(first.size() == 2);
+  CHECK(std::abs(first[0] - first[1]) > 1e-3);
 }
 
 TEST_CASE("a step is as long as the schedule says") {

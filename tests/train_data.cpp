@@ -156,7 +156,7 @@ TEST_CASE("what is wrong with a line is said with file, line and key") {
     CAPTURE(sentence);
     CHECK(contains(sentence, "train.jsonl" + std::string(c.sentence)));
   }
-  CHECK(contains(error_of([&] { data.manifest("\n\n"); }), "train.jsonl holds no sample"));
+  CHECK(contains(error_of([&] { data.manifest("\n \t\r\n"); }), "train.jsonl holds no sample"));
   CHECK(contains(error_of([&] { Manifest(data.folder / "none.jsonl"); }), "none.jsonl: no such file"));
 }
 
@@ -225,6 +225,16 @@ TEST_CASE("samples become the ids that the pipelines will ask with, and only ans
   const SampleTokenizer strict(processor, 20, 17);
   CHECK(contains(error_of([&] { strict(painting); }), "m:2 has "));
   CHECK(contains(error_of([&] { strict(painting); }), " tokens, 20 are allowed"));
+  question.pictures.push_back("b.png");
+  question.turns[0].question = "<image_placeholder> or?";
+  question.turns[1].question = "And <image_placeholder>?";
+  const auto later = tokenize(question);
+  REQUIRE(later.pictures.size() == 2);
+  for (const std::size_t place : later.pictures) {
+    CHECK(later.trunk.ids[place] == processor.ids().image_start);
+    CHECK(later.trunk.ids[place + 37] == processor.ids().image_end);
+  }
+  question.pictures.pop_back();
   question.turns[0].question = "<image_placeholder> or <image_placeholder>?";
   CHECK(error_of([&] { tokenize(question); }) == "m:1 has places for 2 pictures, and names 1");
 }
@@ -262,6 +272,9 @@ TEST_CASE("generation takes the middle square of a picture whose short side is t
   const auto small = resize_and_crop(wide.view(), 20);
   CHECK(small.shape() == Shape{Index{20}, Index{20}, Index{3}});
   CHECK(std::abs(small(5, 10, 0) - 50) <= 1);
+  Tensor<std::uint8_t, 3> upright(Shape{Index{100}, Index{40}, Index{3}});
+  for (Index y = 0; y < 100; ++y) std::fill_n(&upright(y, 0, 0), 120, static_cast<std::uint8_t>(y));
+  CHECK(resize_and_crop(upright.view(), 40)(0, 7, 0) == 30);
   const Tensor<std::uint8_t, 3> thin(Shape{Index{1}, Index{65}, Index{3}}, 7);
   CHECK(error_of([&] { resize_and_crop(thin.view(), 8, "thin.png"); }) ==
         "thin.png is too thin: of 65 x 1 pixels, and one side may be 64 times the other at most");

@@ -8,6 +8,8 @@
 #include "janusflow/io/save.hpp"
 #include "janusflow/train/losses.hpp"
 #include "janusflow/train/optimizer.hpp"
+#include "janusflow/train/trained_module.hpp"
+#include "tiny_model.hpp"
 
 using namespace janusflow;
 using namespace janusflow::test;
@@ -185,6 +187,38 @@ TEST_CASE("gradients of several passes are summed up") {
     tape.backward(losses(bench.model, &bench.head, bench.batch(parts), 1).total());
   }
   bench.compare({"ar.", "flow."});
+}
+
+TEST_CASE("a picture that is asked about by its latents is encoded as clean, at time 1, and its time is no token") {
+  const Bench bench;
+  TrainingBatch batch(36, 36);
+  batch.add_tokens(std::vector<std::int32_t>(40, 1), std::vector<char>(40), std::array<std::size_t, 1>{1});
+  batch.seen_latents = part(bench.golden.picture("flow.latents"), 0, 1);
+  const auto seen = janusflow::detail::seen_tokens(bench.model, batch);
+  const auto all = bench.model.generation.encode(constant<float>(batch.seen_latents), std::array{1000.0f}).tokens;  // [1, 37, C]
+  REQUIRE(seen.shape() == Shape{Index{36}, all.shape()[2]});
+  CHECK(std::equal(seen.value().data, seen.value().data + seen.size(), all.value().data + all.shape()[2]));
+}
+
+TEST_CASE("first weights are spread as torch spreads a layer's, and each parameter has its own") {
+  const auto drawn = [](const std::string& key, const std::vector<Index>& shape) {
+    std::vector<float> numbers(static_cast<std::size_t>(checked_product(shape)), 7.0f);
+    draw_weights(key, shape, numbers, 3);
+    return numbers;
+  };
+  const auto filter = drawn("a.weight", {16, 8, 5, 5});
+  float largest = 0;
+  for (const float x : filter) largest = std::max(largest, std::abs(x));
+  const float bound = 1 / std::sqrt(200.0f);  // of 8 x 5 x 5 inputs
+  CHECK(largest <= bound);
+  CHECK(largest > 0.99f * bound);  // of 3,200 numbers
+  CHECK(drawn("b.weight", {16, 8, 5, 5}) != filter);
+  double squares = 0;
+  for (const float x : drawn("model.embed_tokens.weight", {100, 100})) squares += static_cast<double>(x) * static_cast<double>(x) / 10'000;
+  CHECK(std::sqrt(squares) == doctest::Approx(0.02).epsilon(0.04));  // of 10,000 numbers: 5.6 sigma
+  CHECK(drawn("norm.weight", {3}) == std::vector<float>(3, 1));
+  CHECK(drawn("a.bias", {3}) == std::vector<float>(3));
+  CHECK(drawn("block.channelwise_norm.weight", {1, 1, 1, 3}) == std::vector<float>(3));
 }
 
 TEST_CASE("ten steps of AdamW follow PyTorch's losses") {

@@ -7,6 +7,8 @@
 #include <csignal>
 #endif
 
+#include <set>
+
 #include "io_testing.hpp"
 #include "janusflow/train/publish.hpp"
 #include "janusflow/train/run_lock.hpp"
@@ -133,6 +135,17 @@ TEST_CASE("a checkpoint that cannot be gone on from is refused, and nothing is c
         path.string() + ": total_steps is 7, but step 3 of stage 0 is step 3 of the run");
   CHECK(refused([&](Run& run) { run.progress.step = 101; }) == path.string() + ": step must be between 0 and 100, not 101");
   CHECK(refused([&](Run& run) { run.progress.stage = 2; }) == path.string() + ": stage must be between 0 and 1, not 2");
+  {
+    Run run;
+    save_training_state(path, run.tensors, run.optimizer, run.progress, run.config);
+    const SafetensorsFile good(path);
+    std::vector<SafetensorsEntry> entries;
+    for (const RawTensor& raw : good.tensors())
+      entries.push_back({raw.key, raw.key == "weight/frozen" ? Dtype::i32 : raw.dtype, raw.shape, [&raw](const auto& put) { put(raw.bytes); }});
+    write_safetensors(folder / "b.safetensors", entries, good.metadata());
+    CHECK(error_of([&] { load_training_state(folder / "b.safetensors", run.tensors, run.optimizer, run.config); }) ==
+          (folder / "b.safetensors").string() + ": weight/frozen must be F32");
+  }
   Run earlier;
   save_training_state(path, earlier.tensors, earlier.optimizer, earlier.progress, earlier.config);
   earlier.config["hashes"]["vae"] = hex(1);
@@ -230,6 +243,23 @@ TEST_CASE("a disk that is full leaves the files of a published model as they wer
 }
 #endif
 
+TEST_CASE("whatever decides a text's ids is published, and is part of the tokenizer's hash") {
+  const Folder folder;
+  std::filesystem::create_directory(folder / "model");
+  std::filesystem::create_directory(folder / "published");
+  const std::vector<std::string> names{"preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
+                                       "tokenizer_config.json"};
+  std::set<std::uint64_t> hashes;
+  for (const std::string& name : names) {
+    folder.write("model/" + name, name);
+    hashes.insert(tokenizer_hash(folder / "model"));
+  }
+  CHECK(hashes.size() == 5);  // that of none, too: pictures are another matter
+  copy_processor(folder / "model", folder / "published");
+  CHECK(names_in(folder / "published") == names);
+  for (const std::string& name : names) CHECK(read_file(folder / "published" / name, 100) == name);
+}
+
 TEST_CASE("a log goes on where its checkpoint stands") {
   const Folder folder;
   const auto path = folder / "log.csv";
@@ -262,6 +292,7 @@ TEST_CASE("a log goes on where its checkpoint stands") {
   CHECK(anew.curves().size() > 0);  // axes alone
   folder.write("other.csv", "a,b\n1,2\n");
   CHECK(contains(error_of([&] { TrainingLog(folder / "other.csv", names, 5); }), "other.csv is no log of a training run"));
+  CHECK(TrainingLog(folder / "other.csv", names, 0).rows().empty());  // a run that begins replaces it
   for (const char* line : {"1,2", "1,one,1e-04,1.5,0.25x,0.1,,0.125,80,3.5", "1,one,1e-04,1.5,0.25,0.1,, 0.125,80,3.5",
                            "1e300,one,1e-04,1.5,0.25,0.1,,0.125,80,3.5", ",one,1e-04,1.5,0.25,0.1,,0.125,80,3.5"}) {
     folder.write("other.csv", header + '\n' + line + '\n');

@@ -27,18 +27,6 @@ std::vector<float> undisturbed() {
 
 }  // namespace
 
-TEST_CASE("times are spread as the settings say") {
-  CHECK(normal_quantile(0.5) == doctest::Approx(0).epsilon(1e-12));
-  CHECK(normal_quantile(0.975) == doctest::Approx(1.959963984540054));
-  CHECK(time_of(0.5, {}) == doctest::Approx(0.5));
-  CHECK(time_of(0.8413447460685429, {}) == doctest::Approx(1 / (1 + std::exp(-1.0))));
-  CHECK(time_of(0.8413447460685429, {.time_mean = 1, .time_deviation = 2}) == doctest::Approx(1 / (1 + std::exp(-3.0))));
-  LossSettings uniform;
-  uniform.logit_normal = false;
-  CHECK(time_of(0.3, uniform) == 0.3);
-  CHECK(time_of(0.0, {}) >= 0);
-}
-
 TEST_CASE("a run that is stopped and goes on ends where an undisturbed one does, on any number of threads") {
   const int before = num_threads();
   for (const int threads : {1, 3}) {
@@ -126,6 +114,7 @@ TEST_CASE("it learns: four colours by name, and the losses fall") {
   Json config = tiny().config("learns", 60);
   config["stages"] = Json::array({config["stages"][1]});
   config["stages"][0]["learning_rate"] = 3e-3;
+  config["losses"].update({{"rf", 2}, {"repa", 0.5}});
   std::vector<double> totals;
   TrainerObserver observer;
   observer.step = [&](const StepReport& report) { return totals.push_back(report.losses.total), true; };
@@ -133,7 +122,10 @@ TEST_CASE("it learns: four colours by name, and the losses fall") {
   REQUIRE(trainer.run());
   const auto& rows = trainer.log().rows();
   REQUIRE(rows.size() == 30);
-  for (std::size_t i = 0; i < 30; ++i) CHECK(rows[i].loss == doctest::Approx((totals[2 * i] + totals[2 * i + 1]) / 2));
+  for (std::size_t i = 0; i < 30; ++i) {
+    CHECK(rows[i].loss == doctest::Approx((totals[2 * i] + totals[2 * i + 1]) / 2));
+    CHECK(rows[i].loss == doctest::Approx(rows[i].losses[0] + 2 * rows[i].losses[1] + 0.5 * rows[i].losses[2]));
+  }
   const auto mean = [&](std::size_t loss, std::size_t begin) {
     double sum = 0;
     for (std::size_t i = begin; i < begin + 5; ++i) sum += rows[i].losses[loss] / 5;
@@ -167,10 +159,14 @@ TEST_CASE("validation looks at the averages, learns nothing, and counts the answ
   }
   config["output"] = "still";
   config["optimizer"] = {{"ema_decay", 1}};  // an average that never moves
+  config["stages"] = {config["stages"][2], config["stages"][1]};  // the tower trains, and is frozen then
+  config["stages"][1]["warmup_steps"] = 2;
+  config["validation"]["every"] = 3;
   REQUIRE(Trainer(tiny().read(config)).run());
   const TrainingLog still(tiny().folder().path() / "still/validation.csv", {"ar", "rf", "repa", "answers"}, 12);
   REQUIRE(still.rows().size() == 3);
   for (const LogRow& row : still.rows()) CHECK(row.losses == still.rows()[0].losses);
+  CHECK(still.rows()[1].learning_rate == doctest::Approx(2e-3));  // behind the warm-up
   config["output"] = "refused";
   config["validation"]["manifest"] = "nowhere.jsonl";
   CHECK(contains(error_of([&] { Trainer(tiny().read(config)); }), "nowhere.jsonl: no such file"));
@@ -264,10 +260,14 @@ TEST_CASE("what validation and sheets need is looked at before the first step, a
   config["log"]["sample_prompts"] = {"a\nred"};
   TrainerObserver observer;
   observer.samples = [](const StepReport&) { fail("no sheet"); };
-  Trainer trainer(tiny().read(config), observer);
-  CHECK(error_of([&] { trainer.run(); }) == "no sheet");
-  REQUIRE(trainer.latest_checkpoint());
-  CHECK(trainer.latest_checkpoint()->filename() == "step-000000003.safetensors");
+  for (const int steps : {3, 4}) {  // every third step, and behind a stage
+    config["log"]["samples_every"] = steps;
+    config["output"] = concat("looks", steps);
+    Trainer trainer(tiny().read(config), observer);
+    CHECK(error_of([&] { trainer.run(); }) == "no sheet");
+    REQUIRE(trainer.latest_checkpoint());
+    CHECK(trainer.latest_checkpoint()->filename() == concat("step-00000000", steps, ".safetensors"));
+  }
 }
 
 TEST_CASE("a run that is stopped while samples are checked trains nothing, and can go on") {
@@ -431,6 +431,7 @@ TEST_CASE("what is published has every tensor, averaged, and the autoencoder") {
   }
   CHECK(weights_hash(Checkpoint(directory / "vae")) == weights_hash(Checkpoint(tiny().model().vae())));
   CHECK(std::filesystem::exists(directory / "tokenizer.json"));
+  CHECK(read_json_file(directory / "config.json").at("torch_dtype") == "float32");
 }
 
 TEST_CASE("what does not fit together is refused in one sentence") {
