@@ -50,6 +50,17 @@ TEST_CASE("arena: blocks are whole grains, the lowest free ones") {
   CHECK(bytes == ~std::size_t{0});
 }
 
+TEST_CASE("arena: all addresses can be had, and no more") {
+  Arena arena;
+  if (!works(arena)) return;
+  std::size_t bytes = arena.size();
+  void* const all = arena.take(bytes);  // no page is touched
+  CHECK(all);
+  CHECK(take(arena, 1) == nullptr);
+  arena.give(all, bytes);
+  CHECK(take(arena, 1) == all);
+}
+
 TEST_CASE("arena: free neighbours become one range, in whatever order they are given back") {
   Arena arena;
   if (!works(arena)) return;
@@ -88,6 +99,15 @@ TEST_CASE("arena: trim gives the pages of what is free back, and leaves what is 
   CHECK(unused[0] == 0);  // new pages
   CHECK(unused[40 * grain - 1] == 0);
   CHECK(take(arena, 2)[0] == 0);
+}
+
+TEST_CASE("arena: what was touched is idle until it is trimmed, whatever is taken before") {
+  Arena arena;
+  if (!works(arena)) return;
+  char* const block = take(arena, 4);
+  arena.give(block, 4 * grain);
+  CHECK(take(arena, 1) == block);
+  CHECK(arena.idle() == 3 * grain);
 }
 
 TEST_CASE("arena: of pages that are larger than a grain, only whole ones are given back") {

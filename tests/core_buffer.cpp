@@ -2,9 +2,13 @@
 #include "janusflow/core/buffer.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <set>
 #include <thread>
@@ -16,6 +20,12 @@ using namespace janusflow;
 namespace {
 
 bool aligned(const void* block) { return reinterpret_cast<std::uintptr_t>(block) % 64 == 0; }
+
+[[maybe_unused]] std::vector<Buffer> some(std::size_t bytes, int count) {
+  std::vector<Buffer> blocks;
+  for (int i = 0; i < count; ++i) blocks.emplace_back(bytes);
+  return blocks;
+}
 
 }  // namespace
 
@@ -65,7 +75,8 @@ TEST_CASE("a block serves what is somewhat smaller, and nothing much smaller") {
     CHECK(smaller.data() == block);
     CHECK(pool.pooled() == 0);
   }
-  const Buffer half(100'000);
+  const Buffer less(150'000), half(100'000);
+  CHECK(less.data() != block);
   CHECK(half.data() != block);
   const Buffer again(200'000);  // it is still as large as it was
   CHECK(again.data() == block);
@@ -105,6 +116,33 @@ TEST_CASE("what cannot be had is said so, and the pool goes on") {
   }
   CHECK(aligned(Buffer(64).data()));
 }
+
+#if defined(__linux__) && !defined(JANUSFLOW_POISON_POOL)
+TEST_CASE("what is held for reuse makes room, where the system gives no more") {
+  constexpr std::size_t held = 200'000, wanted = 250'000;  // neither is the arena's, nor serves the other
+  BufferPool::instance().release();
+  { const std::vector<Buffer> blocks = some(held, 100); }
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const rlim_t now = pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
+    const rlimit limit{now, now};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(0);
+    try {
+      const std::vector<Buffer> blocks = some(wanted, 40);
+    } catch (const Error&) {
+      _exit(1);
+    }
+    _exit(0);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+  BufferPool::instance().release();
+}
+#endif
 
 TEST_CASE("threads never share a block") {
   constexpr int threads = 8, rounds = 2000;

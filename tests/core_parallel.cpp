@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cfenv>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -87,6 +88,16 @@ TEST_CASE("of several failures the first piece's is reported, whatever the threa
       CHECK_THROWS_WITH_AS(parallel_for(50, [](Index i) { require(i < 20, "piece ", i); }), "piece 20", Error);
     }
   }
+  // Also where a later piece, which had begun (not waited for for ever: a runtime may be told to have fewer threads), fails after it.
+  const Threads scope(2);
+  std::atomic<int> begun = 0;
+  const auto piece = [&](Index i) {
+    ++begun;
+    for (int turn = 0; begun < 2 && turn < 1'000'000; ++turn) std::this_thread::yield();
+    if (i == 1) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    fail("piece ", i);
+  };
+  CHECK_THROWS_WITH_AS(parallel_for(2, piece), "piece 0", Error);
 }
 
 TEST_CASE("a loop inside a loop runs its pieces in order on its own thread") {
@@ -161,6 +172,16 @@ TEST_CASE("every thread rounds as the caller's does, and as before when the loop
   CHECK(nearest == std::vector<double>(3, one / three));
   CHECK(upward == std::vector<double>(3, std::nextafter(one / three, 1.0)));
   CHECK(quotients() == nearest);
+#if defined(_OPENMP)
+  // Nor does the mode stay with OpenMP's threads, which the program may use itself.
+  std::fesetround(FE_UPWARD);
+  quotients();
+  std::fesetround(FE_TONEAREST);
+  std::vector<double> own(3, one / three);
+#pragma omp parallel num_threads(3)
+  own[static_cast<std::size_t>(omp_get_thread_num())] = one / three;
+  CHECK(own == nearest);
+#endif
 }
 
 TEST_CASE("chunks cover the range, in sizes that do not depend on the threads") {
