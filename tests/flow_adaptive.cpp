@@ -161,4 +161,33 @@ TEST_CASE("what cannot be done is said in one sentence") {
   const auto endless = [&] { integrate(DormandPrince{.max_evaluations = 500}, count, 0.3, kUnit); };
   CHECK(message_of(endless).find("max_evaluations") != std::string::npos);
   CHECK(calls <= 500);
+  // As many as are needed are enough; of a step that cannot be finished none is spent.
+  const auto counted = [&](double z, double) { return ++calls, -5 * z; };
+  const std::size_t needed = integrate(DormandPrince{}, counted, 1.0, kUnit).evaluations;
+  CHECK(integrate(DormandPrince{.max_evaluations = needed}, counted, 1.0, kUnit).finished);
+  calls = 0;
+  CHECK(message_of([&] { integrate(DormandPrince{.max_evaluations = needed - 1}, counted, 1.0, kUnit); }).find("max_evaluations") !=
+        std::string::npos);
+  CHECK(calls == needed - 6);
+}
+
+namespace {
+
+/// A number whose error is not a number where it is too large.
+struct Judged {
+  double value;
+
+  friend Judged operator+(Judged a, Judged b) { return {a.value + b.value}; }
+  friend Judged operator*(Judged a, double factor) { return {a.value * factor}; }
+  friend double error_norm(Judged error, Judged, Judged, double atol, double) {
+    return std::abs(error.value) <= atol ? std::abs(error.value) / atol : std::nan("");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an error that is not a number is a large one") {
+  const auto fall = [](Judged z, double) { return z * -5; };
+  const auto result = integrate(DormandPrince{.atol = 1e-6, .initial_step = 1}, fall, Judged{1}, kUnit);
+  CHECK(std::abs(result.z.value - std::exp(-5.0)) <= 1e-6 * static_cast<double>(result.steps));
 }

@@ -20,6 +20,8 @@ TEST_CASE("uniform_grid holds i / n to the bit, from 0 to 1") {
   CHECK_THROWS_AS(uniform_grid(0), Error);
   CHECK_THROWS_AS(uniform_grid(-3), Error);
   CHECK_THROWS_AS(uniform_grid(std::numeric_limits<int>::max()), Error);
+  CHECK(uniform_grid(100000).size() == 100001);
+  CHECK_THROWS_AS(uniform_grid(100001), Error);
 }
 
 TEST_CASE("shifted_grid follows the timestep shift of Stable Diffusion 3") {

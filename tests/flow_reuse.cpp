@@ -106,6 +106,10 @@ TEST_CASE("reused: nothing is reused at a time that comes again or goes back, no
   auto still = reused<double>(Counted{[](double, double) { return 0.0; }, &times}, 10);
   for (const double t : {0.0, 0.5, 1.0}) CHECK(still(1.0, t) == 0);
   CHECK(times.size() == 8);
+  // A change of just the threshold is not less.
+  times.clear();
+  integrate<Euler>(reused<double>(Counted{[](double, double t) { return 1 + 2 * t; }, &times}, 0.5), 1.0, {0, 0.5, 1, 1.5});
+  CHECK(times == std::vector<double>{0, 0.5, 1});
   // Backwards in time is forwards for it.
   times.clear();
   integrate<Euler>(reused<double>(Counted{[](double, double t) { return 3 + 2 * t; }, &times}, 1), 1.0, {1, 0.75, 0.5, 0.25, 0});
