@@ -86,7 +86,8 @@ TEST_CASE("gemm: row blocks that are multiplied at once") {
 }
 
 TEST_CASE("gemm: long and deep inputs, of which not all are in the caches at once, give each row's own bytes") {
-  const Index rows = 3 * jf::block_rows + 5, k = 9000;
+  // Five row blocks, in a set of three and one of two where the cache is not larger than most.
+  const Index rows = 4 * jf::block_rows + 5, k = static_cast<Index>(std::min<std::size_t>(jf::last_cache_bytes(), 40 << 20)) * 3 / 16 / rows;
   const auto w = random_tensor<float>(Shape{2 * jf::simd::tile_columns + 3, k}, 1);
   const auto weight = packed<Float32Dot>(std::as_const(w).view());
   const auto x = random_tensor<float>(Shape{rows, k}, 2);
@@ -123,6 +124,13 @@ TEST_CASE_TEMPLATE("gemm: depths and columns around the tiles'", Dot, Float32Dot
       const auto w = random_tensor<float>(Shape{n, k}, static_cast<unsigned>(n));
       check_product<Dot>(product<Dot>(std::as_const(x).view(), packed<Dot>(w)), x, w);
     }
+}
+
+TEST_CASE_TEMPLATE("gemm: a depth that is summed in pieces", Dot, Float32Dot, BFloat16Dot) {
+  for (const Index words : {1537, 3100}) {
+    const auto x = random_tensor<float>(Shape{Index{15}, words * Dot::depth}, 1), w = random_tensor<float>(Shape{Index{3}, words * Dot::depth}, 2);
+    check_product<Dot>(product<Dot>(std::as_const(x).view(), packed<Dot>(w)), x, w);
+  }
 }
 
 TEST_CASE_TEMPLATE("gemm: several row blocks, the same bytes on any number of threads", Dot, Float32Dot, BFloat16Dot) {
