@@ -201,6 +201,7 @@ TEST_CASE("solvers by name") {
   }
   CHECK(message_of([] { solver_from_name("Euler"); }) ==
         "there is no solver \"Euler\"; there are euler, heun, midpoint, rk4, ab2, dopri5");
+  for (const char* part : {"", "rk", "euler2"}) CHECK_THROWS_AS(solver_from_name(part), Error);
 
   std::size_t steps = 0;
   const auto result = integrate(solver_from_name("heun"), decay, Eigen::ArrayXf::Ones(3) * 2.0f, uniform_grid(10),

@@ -73,6 +73,8 @@ TEST_CASE("depthwise_conv2d names what does not match") {
   CHECK(jf::depthwise_conv2d(empty, four, bias).empty());
   CHECK(message_of([&] { jf::depthwise_conv2d(x, three, bias); }) ==
         "depthwise_conv2d: x [1, 2, 2, 4] does not match weight [3, 1, 7, 7]");
+  CHECK(message_of([&] { jf::depthwise_conv2d(x.view().columns(0, 2), three, bias); }) ==
+        "depthwise_conv2d: x [1, 2, 2, 2] does not match weight [3, 1, 7, 7]");
   CHECK(message_of([] {
           jf::DepthwiseFilter<float>(Tensor<float, 4>(Shape{Index{4}, Index{1}, Index{2}, Index{2}}, 0.f));
         }) == "depthwise_conv2d: weight [4, 1, 2, 2] is not [C, 1, k, k] with an odd k");
