@@ -261,6 +261,7 @@ TEST_CASE_TEMPLATE("attention_inputs and rounded_linear are linear_each, rope, a
       CHECK(message_of([&] { jf::attention_inputs<T>(x, q, k, v, short_by_one); })
                 .find("does not match " + std::to_string(positions.size()) + " positions") != std::string::npos);
       CHECK(message_of([&] { jf::attention_inputs<T>(x, q, k, v, of_tens); }).find("no whole heads of 10") != std::string::npos);
+      CHECK(message_of([&] { jf::attention_inputs<T>(x, q, matrix(head_dim + 1, 3), v, rotation); }).find("no whole heads") != std::string::npos);
       CHECK(message_of([&] { jf::attention_inputs<T>(random_tensor<float>(Shape{batch, length, width + 1}, 1), q, k, v, rotation); })
                 .find("does not match weight") != std::string::npos);
     }
@@ -282,6 +283,22 @@ TEST_CASE_TEMPLATE("attention: a past is keys that were there before, wherever i
   }
 }
 
+TEST_CASE_TEMPLATE("attention: pasts of several lengths", Dot, Float32Dot, BFloat16Dot) {
+  const auto old = random_tensor<float>(Shape{Index{70}, Index{8}}, 1);
+  const TensorView<const float, 2> rows = old;
+  const jf::RememberedLayer layers[] = {remembered<Dot>(rows.slice(0, 5), rows.slice(1, 6), 1, 8), remembered<Dot>(rows, rows, 1, 8)};
+  const std::vector<jf::Past> pasts{{&layers[0], 5}, {&layers[1], 70}};
+  for (const Index length : {2, 9}) {
+    const auto x = random_tensor<float>(Shape{Index{2}, length, Index{8}}, 2);
+    const auto both = jf::attention<Dot>(x, x, x, 1, 1, {.causal = true}, pasts);
+    for (Index b = 0; b < 2; ++b) {
+      const auto own = x.view().slice(b, b + 1);
+      const auto alone = jf::attention<Dot>(own, own, own, 1, 1, {.causal = true}, std::span(pasts).subspan(static_cast<std::size_t>(b), 1));
+      CHECK(std::equal(alone.begin(), alone.end(), both.data() + b * alone.size()));
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("attention: rows that are remembered lie as they were appended, and are forgotten", T, float, jf::bfloat16) {
   const auto rows = random_tensor<float>(Shape{Index{150}, Index{6}}, 1);
   const TensorView<const float, 2> view = rows;
@@ -297,6 +314,7 @@ TEST_CASE_TEMPLATE("attention: rows that are remembered lie as they were appende
   CHECK(remembered.length() == 150);
   remembered.truncate(64);
   CHECK(remembered.length() == 64);
+  remembered.truncate(64);  // all of its pages are full
   remembered.append(view.slice(64, 100));
   CHECK(remembered.length() == 100);
   check();
@@ -394,6 +412,7 @@ TEST_CASE("attention: what does not fit is refused in one sentence") {
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 1); }).find("do not fit together") != std::string::npos);
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 5, 5); }).find("(5 heads)") != std::string::npos);
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 3); }).find("(3 heads)") != std::string::npos);
+  CHECK(message_of([&] { jf::attention<Float32Dot>(q, zeros(2, 6, 8), zeros(2, 6, 8), 6, 4); }).find("(4 heads)") != std::string::npos);
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 0, 0); }).find("(0 heads)") != std::string::npos);
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, zeros(2, 7, 6), zeros(2, 7, 6), 4, 2, {.causal = true}); })
             .find("k [2, 7, 6]") != std::string::npos);
@@ -405,10 +424,12 @@ TEST_CASE("attention: what does not fit is refused in one sentence") {
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2, {true, one}); }) == "attention: 1 first keys for a batch of 2");
   CHECK(message_of([&] { jf::attention<Float32Dot>(q, k, k, 4, 2, {true, negative}); }) ==
         "attention: the first key of a sequence is -1");
-  const Tensor<float, 2> other(Shape{Index{3}, Index{5}}, 0.0f);
-  const auto layer = remembered<BFloat16Dot>(other, other, 1, 5);
-  const std::vector<jf::Past> wrong(2, jf::Past{&layer, 3});
-  for (const auto& few : {zeros(2, 6, 12), zeros(2, 1, 12)})
-    CHECK(message_of([&] { jf::attention<Float32Dot>(few, k, k, 4, 2, {}, wrong); }) ==
-          "attention: a past of 1 heads of 5 does not match k [2, 6, 6] (2 heads)");
+  const Tensor<float, 2> other(Shape{Index{3}, Index{10}}, 0.0f);
+  for (const Index heads : {1, 2}) {
+    const auto layer = remembered<BFloat16Dot>(other.view().columns(0, heads * 5), other.view().columns(0, heads * 5), heads, 5);
+    const std::vector<jf::Past> wrong(2, jf::Past{&layer, 3});
+    for (const auto& few : {zeros(2, 6, 12), zeros(2, 1, 12)})
+      CHECK(message_of([&] { jf::attention<Float32Dot>(few, k, k, 4, 2, {}, wrong); }) ==
+            janusflow::concat("attention: a past of ", heads, " heads of 5 does not match k [2, 6, 6] (2 heads)"));
+  }
 }

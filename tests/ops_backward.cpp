@@ -44,6 +44,9 @@ TEST_CASE("linear: gradients of input, weight and bias") {
     check_threads([&] { return jf::linear_backward_weight(x, dy); });
     check_threads([&] { return jf::linear_backward_bias(dy); });
   }
+  { const Tensor<float, 2> used(Shape{3, 7}, 1.0f); }  // what lies where the gradient will
+  const auto of_no_rows = jf::linear_backward_weight(Tensor<float, 2>(Shape{0, 7}), Tensor<float, 2>(Shape{0, 3}));
+  CHECK(std::ranges::count(of_no_rows, 0.0f) == 21);
   const Tensor<float, 2> x(Shape{3, 4}, 0.0f), dy(Shape{2, 5}, 0.0f);
   CHECK(message_of([&] { jf::linear_backward_weight(x, dy); }) == "linear_backward_weight: x [3, 4] does not match dy [2, 5]");
   CHECK(message_of([&] { jf::linear_backward_input(x, dy); }) == "linear_backward_input: dy [2, 5] does not match weight [3, 4]");
@@ -56,7 +59,8 @@ TEST_CASE("conv2d and upsample_conv2d: gradients of every geometry") {
   };
   for (const Case& c : {Case{2, 5, 6, 3, 4, 3, jf::ConvGeometry::same(3)}, {1, 8, 8, 5, 17, 1, {}}, {3, 8, 6, 4, 20, 2, {2}},
                         {1, 6, 6, 8, 8, 3, {.stride = 2, .bottom = 1, .right = 1}}, {2, 7, 5, 3, 6, 4, {3, 1, 2, 3, 1}},
-                        {1, 50, 50, 2, 3, 3, jf::ConvGeometry::same(3)}}) {
+                        {1, 50, 50, 2, 3, 3, jf::ConvGeometry::same(3)}, {2, 6, 5, 3, 4, 3, {1, 2, 0, 1, 2}}, {1, 4, 5, 2, 3, 2, {1, 2, 0, 3, 1}},
+                        {3, 64, 64, 1, 2, 2, {2}}}) {
     CAPTURE(c.kernel);
     const auto& g = c.geometry;
     const Index height = (c.height + g.top + g.bottom - c.kernel) / g.stride + 1, width = (c.width + g.left + g.right - c.kernel) / g.stride + 1;
@@ -66,6 +70,10 @@ TEST_CASE("conv2d and upsample_conv2d: gradients of every geometry") {
     const auto dx = jf::conv2d_backward_input(x.shape(), w, g, dy);
     check_sum(dx, jf::conv2d_backward_input(x.shape(), cast<double>(w), g, cast<double>(dy)),
               jf::conv2d_backward_input(x.shape(), magnitudes(w), g, magnitudes(dy)), c.out * c.kernel * c.kernel);
+    Shape<4> one = x.shape();
+    one[0] = 1;
+    const auto last = jf::conv2d_backward_input(one, w, g, dy.view().slice(c.batch - 1, c.batch));
+    CHECK(std::equal(last.begin(), last.end(), dx.end() - last.size()));
     const auto dw = jf::conv2d_backward_weight(x, c.kernel, g, dy);
     check_sum(dw, jf::conv2d_backward_weight(cast<double>(x), c.kernel, g, cast<double>(dy)),
               jf::conv2d_backward_weight(magnitudes(x), c.kernel, g, magnitudes(dy)), c.batch * height * width);
@@ -174,6 +182,12 @@ TEST_CASE("attention in segments, and its gradients") {
     CHECK(worst_ratio(g.dv, exact.dv, bound(bounds.dv)) <= 1);
     check_threads([&] { return jf::segmented_attention_backward(q, k, v, c.heads, c.kv_heads, mask, dy).dk; });
   }
+}
+
+TEST_CASE("runs of segments that share keys") {
+  const std::vector<jf::Segment> segments{{0, 4, 0, 0, 0}, {4, 8, 0, 4, 4}, {8, 10, 8, 8, 0}, {10, 12, 8, 10, 2}};
+  const auto runs = jf::detail::independent_runs(jf::detail::attention_pieces(1, 12, 12, {true, {}, segments}));
+  CHECK(runs == std::vector<std::pair<Index, Index>>{{0, 2}, {2, 4}});
 }
 
 TEST_CASE("segments that do not fit are refused") {

@@ -217,6 +217,8 @@ TEST_CASE("conv2d: what does not fit is refused in one sentence") {
   const auto w = packed<Float32Dot>(filter);
   const std::string sentence = "conv2d: x [1, 2, 5, 3] does not match weight [4, 3, 3, 3]";
   CHECK(message_of([&] { jf::conv2d(x, w, {}, {}); }) == sentence);  // no room for a kernel
+  const Tensor<float, 4> narrow(Shape{Index{1}, Index{5}, Index{2}, Index{3}}, 0.0f);
+  CHECK(message_of([&] { jf::conv2d(narrow, w, {}, {}); }) == "conv2d: x [1, 5, 2, 3] does not match weight [4, 3, 3, 3]");
   CHECK(message_of([&] { jf::conv2d(x, w, {}, {.stride = 0, .top = 1}); }) == "conv2d: a stride of 0 pixels");
   CHECK(message_of([&] { jf::conv2d(x, w, {}, {.top = 2, .left = -3}); }) == "conv2d: a padding of -3 pixels");
   CHECK(message_of([&] { jf::conv2d(x, jf::PackedFilter<Float32Dot>(4, 3, 3), {}, ConvGeometry::same(3)); }) ==

@@ -90,6 +90,7 @@ TEST_CASE("a past must be there") {
   const auto narrow = filled(Shape{Index{3}, Index{4}});
   CHECK(message_of([&] { remembered.keys.append(narrow.view()); }) == "key-value cache: rows [3, 4] are not of 1 heads of 8");
   CHECK(message_of([&] { remembered.keys.truncate(-1); }) == "key-value cache: cannot keep -1 positions");
+  remembered.keys.append(three.view());  // of which there are no values yet
   const jf::RememberedLayer layer(std::move(remembered));
   for (const Index length : {1, 6}) {
     const auto q = filled(Shape{Index{1}, length, Index{8}});
@@ -158,6 +159,8 @@ TEST_CASE("conv2d_onto: not onto the picture that it reads") {
   const auto weight = filter(random_tensor<float>(Shape{Index{16}, Index{16}, Index{3}, Index{3}}, 2));
   CHECK(message_of([&] { jf::conv2d_onto(std::move(y), read, weight, {}, jf::ConvGeometry::same(3)); }) ==
         "conv2d_onto: x [1, 8, 8, 16] lies in y's memory");
+  CHECK(message_of([&] { jf::conv2d_onto(filled(Shape{Index{1}, Index{4}, Index{16}, Index{16}}), read, weight, {}, jf::ConvGeometry::same(3)); }) ==
+        "conv2d_onto: y [1, 4, 16, 16] is not the product's [1, 8, 8, 16]");
 }
 
 TEST_CASE("sizes that no machine has are refused, and nothing takes forever") {

@@ -62,6 +62,9 @@ TEST_CASE("shapes that do not match are named") {
   CHECK(message_of([&] { jf::add(x, y); }) == "add: [2, 3] does not match [2, 4]");
   CHECK(message_of([&] { jf::swiglu(x, y); }) == "swiglu: [2, 3] does not match [2, 4]");
   CHECK(message_of([&] { jf::gelu_backward(x, y); }) == "gelu_backward: [2, 3] does not match [2, 4]");
+  Tensor<float, 2> dgate(x.shape()), dup(y.shape());
+  CHECK(message_of([&] { jf::swiglu_backward(x, x, y, dgate, dgate); }) == "swiglu_backward: [2, 3] does not match [2, 4]");
+  CHECK(message_of([&] { jf::swiglu_backward(x, x, x, dgate, dup); }) == "swiglu_backward: [2, 3] does not match [2, 4]");
 }
 
 TEST_CASE("gradients of silu, gelu and swiglu") {

@@ -73,6 +73,7 @@ TEST_CASE("int8: zero rows stay zero, a row's result is its own, on any number o
   const auto matrix = packed(w);
   const auto y = linear(x, matrix);
   for (Index n = 0; n < 35; ++n) CHECK(y(5, n) == 0.0f);
+  CHECK(Int8Dot::scale_of(x.data() + 5 * 77, 77) == 1.0f);
   const TensorView<const float, 2> view = x;
   for (Index m = 0; m < 20; ++m) {
     const auto alone = linear(view.slice(m, m + 1), matrix);

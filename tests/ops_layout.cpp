@@ -135,6 +135,8 @@ TEST_CASE("gradient of embedding adds up the rows of an id that comes twice") {
   jf::embedding_backward(ids, dtable.view(), dy);
   check_gradient(
       table, [&] { return jf::embedding(ids, table); }, dy, dtable);
+  CHECK(message_of([&] { jf::embedding_backward(ids, dtable.view(), dy.view().slice(0, 2)); }) ==
+        "embedding_backward: dy [2, 3] does not match 3 ids and dtable [5, 3]");
 }
 
 TEST_CASE("rope rotates halves of heads") {

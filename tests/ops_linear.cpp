@@ -175,6 +175,7 @@ TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of a t
       };
       auto activated = jf::linear(x, first, bias);
       jf::simd::map(activated.size(), activated.data(), [](jf::simd::Batch v) { return jf::simd::gelu<Rounded>(v); }, activated.data());
+      const auto activated_shape = activated.shape();
       auto gated = jf::linear(x, first);
       jf::simd::map(gated.size(), gated.data(), [](jf::simd::Batch g, jf::simd::Batch u) { return jf::simd::silu<Rounded>(g) * u; },
                     gated.data(), jf::linear(x, second).data());
@@ -183,6 +184,9 @@ TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of a t
       CHECK(same_bytes(through(), y));
       check_threads(through);
       CHECK(same_bytes(jf::linear(jf::swiglu_for<Matrix>(x, first, second), last), jf::linear(rounded(std::move(gated)), last)));
+      const auto beside = random_tensor<float>(activated_shape, 12);
+      CHECK(same_bytes(jf::linear(jf::linear_for<Matrix>(x, first, bias, jf::Add{beside}), last),
+                       jf::linear(rounded(jf::linear(x, first, bias, jf::Add{beside})), last)));
       const auto rms = jf::rms_norm_for<Matrix>(x, norm, 1e-6f);
       CHECK(same_bytes(jf::linear(rms, first), jf::linear(jf::rms_norm(x, norm, 1e-6f), first)));
       CHECK(same_bytes(jf::swiglu(rms, first, second), jf::swiglu(jf::rms_norm(x, norm, 1e-6f), first, second)));
@@ -239,7 +243,11 @@ TEST_CASE("linear: what does not fit is refused in one sentence") {
   const auto other = packed<Float32Dot>(random_tensor<float>(Shape{Index{52}, Index{37}}, 9));
   CHECK(message_of([&] { jf::swiglu(c.x, w, other); }) ==
         "swiglu: x [2, 9, 37] does not match gate [53, 37] and up [52, 37]");
-  const Tensor<float, 2> short_residual(Shape{Index{17}, Index{53}}, 0.0f);
-  CHECK(message_of([&] { jf::linear(c.x, w, c.bias, jf::Add{short_residual}); }) ==
-        "add: [17, 53] does not match the product [18, 53]");
+  const auto deeper = packed<Float32Dot>(random_tensor<float>(Shape{Index{53}, Index{38}}, 9));
+  CHECK(message_of([&] { jf::swiglu(c.x, w, deeper); }) == "swiglu: x [2, 9, 37] does not match gate [53, 37] and up [53, 38]");
+  for (const Shape<2>& shape : {Shape{Index{17}, Index{53}}, Shape{Index{19}, Index{53}}, Shape{Index{53}, Index{18}}}) {
+    const Tensor<float, 2> residual(shape, 0.0f);
+    CHECK(message_of([&] { jf::linear(c.x, w, c.bias, jf::Add{residual}); }) ==
+          janusflow::concat("add: ", shape, " does not match the product [18, 53]"));
+  }
 }

@@ -265,6 +265,8 @@ TEST_CASE("gradients of the normalisations and of softmax") {
     check_gradient(x, y, dy, gradients.dx);
     check_gradient(weight, y, dy, gradients.dweight);
     check_gradient(bias, y, dy, gradients.dbias);
+    for (Index p = 0; p < x.shape().rows(); ++p) x.data()[p * 6 + 2] = 0;  // a channel without a norm passes on what comes
+    CHECK(jf::global_response_norm_backward(x, weight, dy).dx(1, 2, 1, 2) == dy(1, 2, 1, 2));
   }
   SUBCASE("softmax") {
     check_gradient(
@@ -292,6 +294,10 @@ TEST_CASE("float gradients follow the double ones and do not depend on the threa
         jf::layer_norm_backward(wx, wide_weight, 1e-6, wdy));
   check([&] { return jf::group_norm_backward(x, weight, 4, 1e-6f, dy); },
         jf::group_norm_backward(wx, wide_weight, 4, 1e-6, wdy));
+  // Of few numbers a group each counts.
+  const auto few = random_tensor<float>(Shape{Index{2}, Index{1}, Index{2}, Index{24}}, 19), dfew = random_tensor<float>(few.shape(), 20);
+  check([&] { return jf::group_norm_backward(few, weight, 4, 1e-6f, dfew); },
+        jf::group_norm_backward(cast<double>(few), wide_weight, 4, 1e-6, cast<double>(dfew)));
   const auto bias = random_tensor<float>(Shape{Index{24}}, 18);
   const Strided<float, 4> strided_x(x), strided_dy(dy);
   CHECK(same_bytes(jf::group_norm_backward(x, weight, 4, 1e-6f, strided_dy.columns).dx, jf::group_norm_backward(x, weight, 4, 1e-6f, dy).dx));
