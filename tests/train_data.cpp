@@ -236,7 +236,7 @@ TEST_CASE("samples become the ids that the pipelines will ask with, and only ans
   }
   question.pictures.pop_back();
   question.turns[0].question = "<image_placeholder> or <image_placeholder>?";
-  CHECK(error_of([&] { tokenize(question); }) == "m:1 has places for 2 pictures, and names 1");
+  CHECK(error_of([&] { tokenize(question); }) == "m:1 has places for 3 pictures, and names 1");
 }
 
 TEST_CASE("packing wastes little and keeps samples whole") {

@@ -260,7 +260,9 @@ TEST_CASE("Muon's momentum is Nesterov's, of clipped gradients, and its steps ar
     }
   }
   Model model = large_model();
-  Optimizer optimizer(model.tensors, {.clip = 0.01}, {false, true, true, false});
+  OptimizerSettings clipped;
+  clipped.clip = 0.01;
+  Optimizer optimizer(model.tensors, clipped, {false, true, true, false});
   set_gradients(model, 0);
   const double norm = optimizer.step(model.tensors, 1e-2, 1.0);
   CHECK(norm > 1);
