@@ -54,12 +54,13 @@ Tensor<float, 4> convolved_lines(const LinesOnDemand& x, const GroupNorm<P>& nor
                 geometry, after);
 }
 
-/// f(begin, end) for all strips of a picture, in whole chunks of its moments and whole squares of convolutions' outputs.
+/// f(begin, end) for all strips of a picture, in whole chunks of its moments and whole squares of convolutions' outputs, two at least.
 template <class F>
 void for_strips(const Shape<4>& x, const StripBytes& bytes, F&& f) {
   const Index line = std::max<Index>(1, x[2] * x[3] * static_cast<Index>(sizeof(float))), grain = moments_grain(x[3]);
-  const Index multiple = std::lcm(Winograd<3>::out, grain / std::gcd(grain, x[2]));
-  const Index lines = std::max<Index>(1, bytes.strip / line / multiple) * multiple;
+  constexpr Index square = Winograd<3>::out;
+  const Index multiple = std::lcm(square, grain / std::gcd(grain, x[2]));
+  const Index lines = std::max<Index>(1, std::max(2 * square, bytes.strip / line) / multiple) * multiple;
   for (Index begin = 0; begin < x[1]; begin += lines) f(begin, std::min(x[1], begin + lines));
 }
 
@@ -93,7 +94,7 @@ void resnet_in_strips(const ResnetBlock<P>& block, const LinesOnDemand& x, Tenso
     middle = lines_of(y);
   }
   const std::vector<Moments> of_middle = moments_in_strips(middle, block.norm2, bytes);
-  // A strip is written when the next one, which reads up to two lines that it overwrites, has been computed.
+  // A strip is written when the next one, which reads up to five lines that it overwrites, has been computed.
   Tensor<float, 4> ready;
   Index ready_begin = 0;
   for_strips(x.shape, bytes, [&](Index begin, Index end) {
