@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "janusflow/ops/gemm.hpp"
 #include "janusflow/ops/word_picture.hpp"
@@ -152,18 +154,39 @@ class WinogradFilter {
   Buffer storage_;
 };
 
-/// convolve (conv2d.hpp) a square of outputs at a time, for stride 1: each of a square's products is summed over the channels in order. Squares
-/// are counted from their picture's corner, and whole ones are computed; the picture has the lines, and pixels of a line, that these read.
-template <class Dot, int taps, class Epilogue>
-void convolve(const WordPicture<Dot>& picture, const WinogradFilter<taps>& weight, const ConvGeometry& geometry, Index out_height, Index out_width,
-              Lines lines, const Epilogue& epilogue) {
+/// A square's inputs, lines of pixels `pixel` floats apart, transformed: r is the square's row in a panel of `rows`, one product's inputs
+/// `stride` floats behind the other's. (Functions of their own, for they unfold to much code, which neither a policy nor an epilogue changes.)
+inline void transform_inputs(const float* const* lines, Index pixel, Index channels, float* r, Index rows, Index stride) {
+  constexpr Index in = Winograd<3>::in, chunk = simd::panel_chunk;
+  for (Index c = 0; c < channels; c += simd::width)
+    Winograd<3>::both_sides<in, in, simd::Batch>(
+        [](const auto& d, auto& t) { Winograd<3>::inputs(d, t); },
+        [&](Index i, Index j) { return simd::Batch::load_unaligned(lines[i] + j * pixel + c); },
+        [&](Index i, Index j, simd::Batch t) { t.store_aligned(r + (in * i + j) * stride + c / chunk * chunk * rows + c % chunk); });
+}
+
+/// The square [out][out][tile_columns] of a pair's products, one `stride` floats behind the other.
+template <int taps>
+void transform_outputs(const float* sums, Index stride, float* square) {
   using Transform = Winograd<taps>;
-  using simd::Batch;
-  constexpr Index in = Transform::in, out = Transform::out, products = Transform::products;
+  constexpr Index columns = simd::tile_columns;
+  for (Index half = 0; half < columns; half += simd::width)
+    Transform::template both_sides<Transform::in, Transform::out, simd::Batch>(
+        [](const auto& m, auto& y) { Transform::outputs(m, y); },
+        [&](Index i, Index j) { return simd::Batch::load_aligned(sums + (Transform::in * i + j) * stride + half); },
+        [&](Index i, Index j, simd::Batch y) { y.store_aligned(square + (Transform::out * i + j) * columns + half); });
+}
+
+/// convolve, below, of a picture whose line y of picture b is at line_at(b, y), `pixel` floats a pixel: compiled once for all policies and
+/// epilogues.
+template <int taps>
+void convolve_squares(const std::function<const float*(Index b, Index y)>& line_at, Index pixel, const WinogradFilter<taps>& weight,
+                      const ConvGeometry& geometry, Index out_height, Index out_width, Lines lines,
+                      const std::function<void(Index row, Index rows, Index pair, const float* tile)>& epilogue) {
+  constexpr Index in = Winograd<taps>::in, out = Winograd<taps>::out, products = Winograd<taps>::products;
   constexpr Index chunk = simd::panel_chunk, columns = simd::tile_columns, tile_rows = simd::tile_rows;
-  static_assert(sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float));
   if (lines.begin == lines.end || out_width == 0) return;
-  const Index channels = weight.in_channels(), words = picture.words();
+  const Index channels = weight.in_channels();
   // Squares from left to right, then line after line and picture after picture, in panels of the product. To a piece belong as many as have
   // inputs that stay in a second-level cache, but enough to be worth a passage over all weights.
   const Index top = lines.begin - lines.begin % out_height % out;
@@ -197,14 +220,8 @@ void convolve(const WordPicture<Dot>& picture, const WinogradFilter<taps>& weigh
     for_squares([&](Index panel, Index rows, Index r, Index line, Index x) {
       const float* from[in];
       for (Index i = 0; i < in; ++i)
-        from[i] = reinterpret_cast<const float*>(picture.line(line / out_height, line % out_height - geometry.top + i) +
-                                                 (x - geometry.left) * words);
-      float* const row = inputs + panel * channels + r * chunk;
-      for (Index c = 0; c < channels; c += simd::width)
-        Transform::template both_sides<in, in, Batch>(
-            [](const auto& d, auto& t) { Transform::inputs(d, t); },
-            [&](Index i, Index j) { return Batch::load_unaligned(from[i] + j * words * Dot::depth + c); },
-            [&](Index i, Index j, Batch t) { t.store_aligned(row + (in * i + j) * stride + c / chunk * chunk * rows + c % chunk); });
+        from[i] = line_at(line / out_height, line % out_height - geometry.top + i) + (x - geometry.left) * pixel;
+      transform_inputs(from, pixel, channels, inputs + panel * channels + r * chunk, rows, stride);
     });
     for (Index pair = weight.first_pair(); pair < weight.last_pair(); ++pair) {
       for (Index product = 0; product < products; ++product)
@@ -214,20 +231,25 @@ void convolve(const WordPicture<Dot>& picture, const WinogradFilter<taps>& weigh
                                                       sums + (panel * products + product * rows) * columns, simd::Sums::begin);
         }
       for_squares([&](Index panel, Index rows, Index r, Index line, Index x) {
-        const float* const row = sums + (panel * products + r) * columns;
-        alignas(64) float tile[out][out * columns];
-        for (Index half = 0; half < columns; half += simd::width)
-          Transform::template both_sides<in, out, Batch>(
-              [](const auto& m, auto& y) { Transform::outputs(m, y); },
-              [&](Index i, Index j) { return Batch::load_aligned(row + (in * i + j) * rows * columns + half); },
-              [&](Index i, Index j, Batch y) { y.store_aligned(tile[i] + j * columns + half); });
+        alignas(64) float square[out][out * columns];
+        transform_outputs<taps>(sums + (panel * products + r) * columns, rows * columns, square[0]);
         const Index end = std::min(lines.end, (line / out_height + 1) * out_height);
         for (Index i = std::max(Index{0}, lines.begin - line); i < std::min(out, end - line); ++i)
-          epilogue((line + i) * out_width + x, std::min(out, out_width - x), pair, static_cast<const float*>(tile[i]));
+          epilogue((line + i) * out_width + x, std::min(out, out_width - x), pair, square[i]);
       });
     }
     simd::finish_streaming();  // the epilogue may have
   });
+}
+
+/// convolve (conv2d.hpp) a square of outputs at a time, for stride 1: each of a square's products is summed over the channels in order. Squares
+/// are counted from their picture's corner, and whole ones are computed; the picture has the lines, and pixels of a line, that these read.
+template <class Dot, int taps, class Epilogue>
+void convolve(const WordPicture<Dot>& picture, const WinogradFilter<taps>& weight, const ConvGeometry& geometry, Index out_height, Index out_width,
+              Lines lines, const Epilogue& epilogue) {
+  static_assert(sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float));
+  const auto line = [&](Index b, Index y) { return reinterpret_cast<const float*>(picture.line(b, y)); };
+  convolve_squares<taps>(line, picture.words() * Dot::depth, weight, geometry, out_height, out_width, lines, std::cref(epilogue));
 }
 
 }  // namespace janusflow::detail
