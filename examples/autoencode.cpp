@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
   program.option("-i,--image", options.input, "FILE", "a PNG or JPEG file")->required();
   program.option("-o,--output", options.output, "FILE", "the PNG file of what comes back")->required()->check(png_name);
   program.option("--save-latents", options.save_latents, "FILE", "safetensors file for the `latents` [1,C,h,w], the encoder's mean");
-  program.cli.add_flag("--vae-tiling", options.tiling, "decode in strips: the same picture in less memory; where it is large, in up to twice the time");
+  program.cli.add_flag("--vae-tiling", options.tiling, "decode in strips: the same picture in less memory; where it is large, in a third more or about twice the time");
   program.cli.add_flag("--crop", options.crop, "cut the sides down to multiples of what the VAE needs");
 
   return program.run(argc, argv, [&] {

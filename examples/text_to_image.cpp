@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10000));
   program.option("--width", request.width, "N", "of the pictures in pixels; 0: the model's own")->check(CLI::Range(0, 16384));
   program.option("--height", request.height, "N", "the same")->check(CLI::Range(0, 16384));
-  cli.add_flag("--vae-tiling", request.vae_tiling, "decode in strips: the same picture in less memory; where it is large, in up to twice the time");
+  cli.add_flag("--vae-tiling", request.vae_tiling, "decode in strips: the same picture in less memory; where it is large, in a third more or about twice the time");
   program.option("--noise", options.noise, "FILE", "safetensors file whose `noise` [B,C,h,w] to start from");
   program.option("--save-latents", options.save_latents, "FILE", "safetensors file for the `latents` [B,C,h,w]");
   program.option("--preview-every", options.preview_every, "K", "write out-preview.png every K steps; 0: never");

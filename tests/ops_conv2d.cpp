@@ -45,6 +45,7 @@ const std::vector<Kind> kinds{{1, {}},
                               {3, ConvGeometry::same(3)},
                               {3, {.stride = 2, .bottom = 1, .right = 1}},   // the autoencoder's halving
                               {2, {.stride = 2}},                            // patchify
+                              {2, {.top = 1, .right = 1}},                   // a phase behind a doubling
                               {4, {.stride = 2, .top = 2, .left = 2, .bottom = 2, .right = 2}},
                               {5, {.stride = 3, .top = 1, .left = 2, .bottom = 3, .right = 0}}};
 
@@ -89,21 +90,24 @@ Tensor<float, 4> normalised(const Tensor<float, 4>& x, const Tensor<float, 1>& w
 }
 
 TEST_CASE_TEMPLATE("conv2d: a normalised picture that is read gives the bytes of one that was written", Dot, Float32Dot, BFloat16Dot) {
-  for (const Index channels : {4, 12, 34}) {
-    CAPTURE(channels);
-    const auto x = random_tensor<float>(Shape{Index{2}, Index{7}, Index{5}, channels}, 1);
-    const auto w = random_tensor<float>(Shape{Index{18}, channels, Index{3}, Index{3}}, 2);
-    const auto bias = random_tensor<float>(Shape{Index{18}}, 3), weight = random_tensor<float>(Shape{channels}, 4),
-               shift = random_tensor<float>(Shape{channels}, 5);
-    const auto filter = packed<Dot>(w);
-    const auto same = ConvGeometry::same(3);
-    const auto written = jf::conv2d(normalised<Dot>(x, weight, shift), filter, bias, same);
-    const auto read = jf::conv2d(jf::silu_of_group_norm(x, weight, shift, 2, 1e-6f), filter, bias, same);
-    CHECK(std::equal(read.begin(), read.end(), written.begin()));
-    const auto given = jf::conv2d(jf::silu_of_group_norm(x.clone(), weight, shift, 2, 1e-6f), filter, bias, same);
-    CHECK(std::equal(given.begin(), given.end(), written.begin()));
-    CHECK_THROWS_AS(jf::silu_of_group_norm(x, weight, shift, 5, 1e-6f), jf::Error);
-  }
+  for (const Index kernel : {2, 3})
+    for (const Index channels : {4, 12, 34, 32}) {
+      CAPTURE(kernel);
+      CAPTURE(channels);
+      const Index width = channels == 32 ? 37 : 5, out = channels == 32 ? 40 : 18;  // the last by squares
+      const auto x = random_tensor<float>(Shape{Index{2}, Index{7}, width, channels}, 1);
+      const auto w = random_tensor<float>(Shape{out, channels, kernel, kernel}, 2);
+      const auto bias = random_tensor<float>(Shape{out}, 3), weight = random_tensor<float>(Shape{channels}, 4),
+                 shift = random_tensor<float>(Shape{channels}, 5);
+      const auto filter = packed<Dot>(w);
+      const auto same = ConvGeometry::same(kernel);
+      const auto written = jf::conv2d(normalised<Dot>(x, weight, shift), filter, bias, same);
+      const auto read = jf::conv2d(jf::silu_of_group_norm(x, weight, shift, 2, 1e-6f), filter, bias, same);
+      CHECK(std::equal(read.begin(), read.end(), written.begin()));
+      const auto given = jf::conv2d(jf::silu_of_group_norm(x.clone(), weight, shift, 2, 1e-6f), filter, bias, same);
+      CHECK(std::equal(given.begin(), given.end(), written.begin()));
+      CHECK_THROWS_AS(jf::silu_of_group_norm(x, weight, shift, 5, 1e-6f), jf::Error);
+    }
 }
 
 TEST_CASE_TEMPLATE("conv2d: a picture too large for one strip gives the bytes of one picture line by line", Dot, Float32Dot, BFloat16Dot) {
@@ -161,12 +165,15 @@ TEST_CASE("conv2d: bfloat16 is exact products of rounded numbers, summed in floa
 }
 
 TEST_CASE_TEMPLATE("conv2d: a picture alone, strided pixels, any number of threads: the same bytes", Dot, Float32Dot, BFloat16Dot) {
-  for (const Kind& kind : kinds) {
+  for (std::size_t i = 0; i < 2 * kinds.size(); ++i) {
+    const Kind& kind = kinds[i / 2];
     const Index kernel = kind.kernel;
     const ConvGeometry geometry = kind.geometry;
-    const auto x = random_tensor<float>(Shape{Index{3}, Index{23}, Index{17}, Index{6}}, 7);  // several blocks of pixels
-    const auto w = packed<Dot>(random_tensor<float>(Shape{Index{19}, Index{6}, kernel, kernel}, 8));
-    const auto bias = random_tensor<float>(Shape{Index{19}}, 9);
+    const bool squares = i % 2 == 1;  // as many channels and pixels of a line as Winograd's way needs
+    const Index in = squares ? 32 : 6, out = squares ? 40 : 19;
+    const auto x = random_tensor<float>(Shape{Index{3}, Index{23}, Index{squares ? 37 : 17}, in}, 7);  // several blocks of pixels
+    const auto w = packed<Dot>(random_tensor<float>(Shape{out, in, kernel, kernel}, 8));
+    const auto bias = random_tensor<float>(Shape{out}, 9);
     const auto y = jf::conv2d(x, w, bias, geometry);
     const TensorView<const float, 4> pictures = x, results = y;
     CHECK(same_bytes(jf::conv2d(pictures.slice(1, 2), w, bias, geometry), Tensor<float, 4>(results.slice(1, 2))));
@@ -176,7 +183,7 @@ TEST_CASE_TEMPLATE("conv2d: a picture alone, strided pixels, any number of threa
     CHECK(same_bytes(jf::conv2d(x, w, bias, geometry, jf::Silu{}), jf::silu(y)));
     const auto residual = random_tensor<float>(y.shape(), 10);
     CHECK(same_bytes(jf::conv2d(x, w, bias, geometry, jf::Add{residual}), y + residual));
-    CHECK(same_bytes(jf::conv2d(x, w, Tensor<float, 1>(Shape{Index{19}}, 0.0f), geometry), jf::conv2d(x, w, {}, geometry)));
+    CHECK(same_bytes(jf::conv2d(x, w, Tensor<float, 1>(Shape{out}, 0.0f), geometry), jf::conv2d(x, w, {}, geometry)));
   }
 }
 

@@ -114,7 +114,7 @@ void resnet_in_strips(const ResnetBlock<P>& block, const LinesOnDemand& x, Tenso
 /// read and write them a few lines at a time; a group norm's moments are gathered over all of them first. A picture that is doubled at the
 /// end is never whole: its lines are made whenever they are read, and so are those between the convolutions of a block that works in place.
 /// At sdxl-vae's sizes, for 384 x 384 pixels, the largest picture that exists has 128 channels, a fifth more is computed, and what is written
-/// and read again makes it a third slower, or twice as slow where convolutions go by squares, of which whole ones are computed.
+/// and read again makes it a third slower, or half as fast where convolutions go by squares, of which whole ones are computed.
 template <class P>
 Tensor<float, 4> decode_in_strips(const AutoencoderDecoder<P>& decoder, const Tensor<float, 4>& z, StripBytes bytes = {}) {
   require(z.shape()[0] == 1, "decode_in_strips: z ", z.shape(), " must be of one picture");

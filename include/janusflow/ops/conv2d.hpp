@@ -60,7 +60,7 @@ inline Shape<4> conv2d_shape(const char* op, const Shape<4>& x, const Shape<4>& 
 /// f(filter) with the filter as convolve takes it fastest, or some parts of it one after the other.
 template <class Dot, class F>
 void with_fastest(const PackedFilter<Dot>& filter, const ConvGeometry& geometry, Index out_width, F&& f) {
-  if constexpr (sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float)) {
+  if constexpr (words_are_floats<Dot>) {
     const Index square = square_of_outputs(filter, geometry, out_width);
     if (square == Winograd<3>::out) return WinogradFilter<3>::for_parts(filter, f);
     if (square == Winograd<2>::out) return WinogradFilter<2>::for_parts(filter, f);

@@ -12,7 +12,7 @@ namespace janusflow::detail {
 
 /// One side of F(out x out, taps x taps) (Winograd 1980; Lavin and Gray 2015, arXiv 1509.09308): the outputs of a filter of two or three taps
 /// on six inputs are `outputs` of the products, number by number, of `inputs` and `weights`. By Toom and Cook's points 0, 3/4, -3/4, 3/2, -3/2
-/// and infinity; with the usual 1 and 2 for 3/4 and 3/2 errors are four times as large (Barabasz et al. 2018, arXiv 1803.10986).
+/// and infinity; with the usual 1 and 2 for 3/4 and 3/2 errors are larger (on the choice: Barabasz et al. 2018, arXiv 1803.10986).
 template <int taps>
 struct Winograd {
   static constexpr Index in = 6, out = in + 1 - taps, products = in * in;
@@ -75,24 +75,28 @@ struct Winograd {
   static double multiply_add(double x, double y, double z) { return x * y + z; }
 };
 
+/// Whether a policy's input words are floats, which float32's products multiply.
+template <class Dot>
+inline constexpr bool words_are_floats = sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float);
+
 /// The side of the squares of outputs that conv2d computes by this filter on lines of so many: 1 unless Winograd's way is worth it, which it
 /// is where products are float32's. A matter of the line alone, so that a picture's strips go as all of it does.
 template <class Dot>
 Index square_of_outputs(const PackedFilter<Dot>& filter, const ConvGeometry& geometry, Index out_width) {
   const Index kernel = filter.kernel();
-  const bool worth_it = sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float) && (kernel == 2 || kernel == 3) && geometry.stride == 1 &&
+  const bool worth_it = words_are_floats<Dot> && (kernel == 2 || kernel == 3) && geometry.stride == 1 &&
                         filter.in_channels() % simd::panel_chunk == 0 && std::min({filter.in_channels(), filter.out_channels(), out_width}) >= 32;
   return !worth_it ? 1 : kernel == 3 ? Winograd<3>::out : Winograd<2>::out;
 }
 
 /// A filter's weights [out, in, taps, taps], transformed: matrices [out, in] packed for each of the products, or a part of them. Made anew for
-/// every convolution, since they take up to nine times the memory.
+/// every convolution, since they take many times the memory.
 template <int taps>
 class WinogradFilter {
  public:
   using Transform = Winograd<taps>;
 
-  /// f(part) for some parts of a filter, one after the other, none of which takes more memory than a last cache holds.
+  /// f(part) for some parts of a filter, one after the other, of some 20 MB at most: where caches hold that, they hold a part.
   template <class Dot, class F>
   static void for_parts(const PackedFilter<Dot>& filter, F&& f) {
     constexpr Index most = Index{20} << 20, whole = std::max(simd::panel_columns, simd::tile_columns);  // blocks and pairs of panels
@@ -247,7 +251,7 @@ void convolve_squares(const std::function<const float*(Index b, Index y)>& line_
 template <class Dot, int taps, class Epilogue>
 void convolve(const WordPicture<Dot>& picture, const WinogradFilter<taps>& weight, const ConvGeometry& geometry, Index out_height, Index out_width,
               Lines lines, const Epilogue& epilogue) {
-  static_assert(sizeof(typename Dot::InputWord) == Dot::depth * sizeof(float));
+  static_assert(words_are_floats<Dot>);
   const auto line = [&](Index b, Index y) { return reinterpret_cast<const float*>(picture.line(b, y)); };
   convolve_squares<taps>(line, picture.words() * Dot::depth, weight, geometry, out_height, out_width, lines, std::cref(epilogue));
 }
