@@ -74,7 +74,7 @@ void check_product(const Tensor<float, 2>& y, const Tensor<float, 2>& x, const T
 
 TEST_CASE("gemm: row blocks that are multiplied at once") {
   const auto at_once = [](Index rows, Index k, Index blocks) {
-    return jf::blocks_at_once(jf::PackedInput<Float32Dot>(rows, k), blocks, 1 << 20, 2, 16);
+    return jf::blocks_at_once<Float32Dot>(rows, k, blocks, 1 << 20, 2, 16);
   };
   CHECK(at_once(16, 64, 1) == 1);
   CHECK(at_once(1000, 64, 5) == 5);  // of any cache
@@ -87,7 +87,7 @@ TEST_CASE("gemm: row blocks that are multiplied at once") {
 
 TEST_CASE("gemm: long and deep inputs, of which not all are in the caches at once, give each row's own bytes") {
   // Five row blocks, in a set of three and one of two where the cache is not larger than most.
-  const Index rows = 4 * jf::block_rows + 5, k = static_cast<Index>(std::min<std::size_t>(jf::last_cache_bytes(), 40 << 20)) * 3 / 16 / rows;
+  const Index rows = 4 * jf::block_rows<Float32Dot> + 5, k = static_cast<Index>(std::min<std::size_t>(jf::last_cache_bytes(), 40 << 20)) * 3 / 16 / rows;
   const auto w = random_tensor<float>(Shape{2 * jf::simd::tile_columns + 3, k}, 1);
   const auto weight = packed<Float32Dot>(std::as_const(w).view());
   const auto x = random_tensor<float>(Shape{rows, k}, 2);
@@ -102,15 +102,15 @@ TEST_CASE("gemm: long and deep inputs, of which not all are in the caches at onc
 TEST_CASE_TEMPLATE("gemm: every number of rows", Dot, Float32Dot, BFloat16Dot) {
   const auto w = random_tensor<float>(Shape{2 * width + 1, Index{33}}, 1);
   const auto weight = packed<Dot>(w);
-  const auto all = random_tensor<float>(Shape{Index{30}, Index{33}}, 2);
+  const auto all = random_tensor<float>(Shape{Index{50}, Index{33}}, 2);
   const auto whole = product<Dot>(std::as_const(all).view(), weight);
   check_product<Dot>(whole, all, w);
-  for (Index m = 1; m < 30; ++m) {
+  for (Index m = 1; m < 50; ++m) {
     const auto part = product<Dot>(std::as_const(all).view().slice(0, m), weight);
     CHECK(same_bytes(part, Tensor<float, 2>(std::as_const(whole).view().slice(0, m))));
   }
   // A row alone is the row in company, wherever it stands.
-  for (const Index m : {0, 13, 29})
+  for (const Index m : {0, 13, 29, 49})
     CHECK(same_bytes(product<Dot>(std::as_const(all).view().slice(m, m + 1), weight),
                      Tensor<float, 2>(std::as_const(whole).view().slice(m, m + 1))));
 }
@@ -134,7 +134,7 @@ TEST_CASE_TEMPLATE("gemm: a depth that is summed in pieces", Dot, Float32Dot, BF
 }
 
 TEST_CASE_TEMPLATE("gemm: several row blocks, the same bytes on any number of threads", Dot, Float32Dot, BFloat16Dot) {
-  const Index rows = 16 * jf::simd::tile_rows + 3;  // one block and a bit
+  const Index rows = jf::block_rows<Dot> + 3;  // one block and a bit
   const auto x = random_tensor<float>(Shape{rows, Index{19}}, 3);
   const auto w = random_tensor<float>(Shape{5 * width, Index{19}}, 4);
   const auto weight = packed<Dot>(w);

@@ -20,8 +20,10 @@ namespace {
 using simd::TileShapes;
 constexpr Index chunk = simd::panel_chunk, columns = simd::panel_columns;
 
-/// Eight tiles of 16 rows of 16 words (Intel SDM, volume 2: LDTILECFG, TILELOADD, TILESTORED).
+/// Eight tiles of 16 rows of 16 words (Intel SDM, volume 2: LDTILECFG, TILEZERO, TILELOADD, TILESTORED).
 struct StandIn {
+  using Registers = simd::TileRegisters<StandIn>;
+  static inline int shapings = 0;
   static inline TileShapes shapes;
   static inline std::uint32_t tiles[8][16][16];
   static inline bool configured = false;
@@ -30,10 +32,16 @@ struct StandIn {
     static_assert(sizeof(TileShapes) == 64);
     shapes = wanted;
     configured = true;
+    ++shapings;
     std::memset(tiles, 0, sizeof(tiles));
     for (int t = 0; t < 8; ++t) REQUIRE((shapes.rows[t] <= 16 && shapes.row_bytes[t] <= 64 && (shapes.rows[t] == 0) == (shapes.row_bytes[t] == 0)));
   }
   static void release() { configured = false; }
+  template <int T>
+  static void zero() {
+    REQUIRE((configured && shapes.rows[T] > 0));
+    std::memset(tiles[T], 0, sizeof(tiles[T]));
+  }
   template <int T>
   static void load(const std::uint32_t* from, Index stride) {
     REQUIRE((configured && shapes.rows[T] > 0));
@@ -120,15 +128,23 @@ struct Panels {
 
   template <class Unit>
   void multiply() {
-    simd::multiply_on_tiles<Unit, Rows>(words, input.data(), {first.data(), second.data()}, sums.data(), false);
+    multiply<Unit>(0, words, false);
     CHECK(!StandIn::configured);
     // The same rows as a picture has them, one behind the other.
     const Index whole = (words + chunk - 1) / chunk * chunk;
     std::vector<std::uint32_t> picture(static_cast<std::size_t>(whole * Rows)), again(sums.size());
     for (Index r = 0; r < Rows; ++r)
       for (Index k = 0; k < words; ++k) picture[static_cast<std::size_t>(r * whole + k)] = row_word(r, k);
-    simd::multiply_on_tiles<Unit, Rows>(words, picture.data(), {first.data(), second.data()}, again.data(), false, whole, chunk);
+    const std::uint32_t* begin = picture.data();
+    simd::multiply_on_tiles<Unit>(Rows, {&begin, 1, words, whole, chunk}, {first.data(), second.data()}, again.data(), false);
     CHECK(again == sums);
+  }
+  /// Of the depth from word `from` on, where a chunk begins.
+  template <class Unit>
+  void multiply(Index from, Index count, bool go_on) {
+    const std::uint32_t* begin = input.data() + from * Rows;
+    simd::multiply_on_tiles<Unit>(Rows, {&begin, 1, count, chunk, Rows * chunk},
+                                  {first.data() + from * columns, second.data() + from * columns}, sums.data(), go_on);
   }
 };
 
@@ -136,7 +152,7 @@ struct Panels {
 template <class Word, class Check>
 void for_sizes(Word word, Check check) {
   for (const Index words : {1, 2, 15, 16, 17, 32, 47})
-    [&]<int... Rows>(std::integer_sequence<int, Rows...>) { (check(Panels<Rows>(words, word)), ...); }(std::integer_sequence<int, 1, 2, 13, 14>());
+    [&]<int... Rows>(std::integer_sequence<int, Rows...>) { (check(Panels<Rows>(words, word)), ...); }(std::integer_sequence<int, 1, 2, 15, 16, 17, 31, 32>());
 }
 
 }  // namespace
@@ -179,15 +195,62 @@ TEST_CASE("amx: bfloat16 is within the bound of its sums, and a row's result its
 }
 
 TEST_CASE("amx: sums go on where a piece of the depth ended") {
-  constexpr int rows = 5;
-  Panels<rows> panels(3 * chunk + 2, RandomPair{3});
-  panels.multiply<BFloat16s>();
-  const auto whole = panels.sums;
-  const Index piece = 2 * chunk;
-  simd::multiply_on_tiles<BFloat16s, rows>(piece, panels.input.data(), {panels.first.data(), panels.second.data()}, panels.sums.data(), false);
-  simd::multiply_on_tiles<BFloat16s, rows>(panels.words - piece, panels.input.data() + piece * rows,
-                                           {panels.first.data() + piece * columns, panels.second.data() + piece * columns}, panels.sums.data(), true);
-  CHECK(panels.sums == whole);
+  const auto check = []<int Rows>(Panels<Rows> panels) {
+    panels.template multiply<BFloat16s>();
+    const auto whole = panels.sums;
+    const Index piece = 2 * chunk;
+    panels.template multiply<BFloat16s>(0, piece, false);
+    panels.template multiply<BFloat16s>(piece, panels.words - piece, true);
+    CHECK(panels.sums == whole);
+  };
+  check(Panels<5>(3 * chunk + 2, RandomPair{3}));
+  check(Panels<21>(3 * chunk + 2, RandomPair{3}));
+}
+
+TEST_CASE("amx: rows in several lines give the sum of the lines' products") {
+  constexpr Index lines = 3, rows = 19, words = 2 * chunk + 5, stride = 40;
+  std::mt19937 random(6);
+  const auto word = [&] { return static_cast<std::uint32_t>(random()); };
+  const auto fill = [&](Index count) {
+    std::vector<std::uint32_t> list(static_cast<std::size_t>(count));
+    for (auto& w : list) w = word();
+    return list;
+  };
+  const auto picture = fill(lines * (rows * stride + words)), first = fill(lines * words * columns), second = fill(lines * words * columns);
+  const std::uint32_t* begin[lines];
+  for (Index l = 0; l < lines; ++l) begin[l] = picture.data() + l * (rows * stride + words);
+  std::vector<std::uint32_t> all(static_cast<std::size_t>(rows * 2 * columns)), sum(all.size(), 0), one(all.size());
+  simd::multiply_on_tiles<Bytes>(rows, {begin, lines, words, stride, chunk}, {first.data(), second.data()}, all.data(), false);
+  for (Index l = 0; l < lines; ++l) {
+    const Index at = l * words * columns;
+    simd::multiply_on_tiles<Bytes>(rows, {begin + l, 1, words, stride, chunk}, {first.data() + at, second.data() + at}, one.data(), false);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += one[i];
+  }
+  CHECK(all == sum);
+}
+
+TEST_CASE("amx: registers keep their shape while they are in use, and are released then") {
+  Panels<18> panels(3 * chunk, RandomPair{7});
+  Panels<3> others(chunk + 1, RandomPair{8});
+  const int before = StandIn::shapings;
+  const auto more = [&] { return StandIn::shapings - before; };
+  {
+    const simd::TilesInUse<StandIn::Registers> outer;
+    for (int i = 0; i < 3; ++i) panels.multiply<BFloat16s>(0, panels.words, i > 0);
+    CHECK(more() == 1);
+    {
+      const simd::TilesInUse<StandIn::Registers> inner;
+      others.multiply<BFloat16s>(0, others.words, false);  // whole chunks, then one of a word
+      CHECK(more() == 3);
+    }
+    CHECK(StandIn::configured);
+    panels.multiply<BFloat16s>(0, panels.words, false);
+    CHECK(more() == 4);
+  }
+  CHECK(!StandIn::configured);
+  panels.multiply<BFloat16s>(0, panels.words, false);
+  CHECK(more() == 5);
+  CHECK(!StandIn::configured);
 }
 
 #if defined(JANUSFLOW_AMX)

@@ -95,9 +95,9 @@ struct HeadKeys {
   }
 };
 
-/// Running softmax of up to tile_rows queries, of powers of two of their scores times a scale: maximum and sum of powers so far. The
+/// Running softmax of up to Rows queries, of powers of two of their scores times a scale: maximum and sum of powers so far. The
 /// powers will be rounded to T.
-template <class T>
+template <class T, Index Rows>
 class OnlineSoftmax {
  public:
   explicit OnlineSoftmax(float scale) : scale_(scale) {
@@ -155,7 +155,7 @@ class OnlineSoftmax {
   float norm(Index row) const { return sum_[row] > 0 ? 1.0f / sum_[row] : 0.0f; }
 
  private:
-  static constexpr Index lanes = (simd::tile_rows + simd::width - 1) / simd::width * simd::width;  // whole vectors of rows
+  static constexpr Index lanes = (Rows + simd::width - 1) / simd::width * simd::width;  // whole vectors of rows
   simd::Batch scale_;
   alignas(64) float maximum_[lanes], sum_[lanes], shrink_[lanes];
 };
@@ -171,10 +171,10 @@ struct AttentionScratch {
 
   explicit AttentionScratch(Index dim)
       : columns((dim + simd::tile_columns - 1) / simd::tile_columns * simd::tile_columns),
-        words(Shape{input_row_words<Dot>(dim) * simd::tile_rows}),
-        weights(Shape{input_row_words<Dot>(key_block) * simd::tile_rows}),
-        scores(Shape{key_block * simd::tile_rows}),
-        sums(Shape{columns * simd::tile_rows}) {}
+        words(Shape{input_row_words<Dot>(dim) * simd::panel_rows<Dot>()}),
+        weights(Shape{input_row_words<Dot>(key_block) * simd::panel_rows<Dot>()}),
+        scores(Shape{key_block * simd::panel_rows<Dot>()}),
+        sums(Shape{columns * simd::panel_rows<Dot>()}) {}
 };
 
 /// Sets to minus infinity the scores of a block, tiles [pieces][rows][tile_columns], that row r may not see: all but [from, to(r)).
@@ -212,11 +212,11 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   for (Index r = 0; r < rows; ++r) pack_input_row<Dot>(query(begin + r), dim, scratch.words.data(), r, rows);
 
   const auto product = simd::gemm_tile_for<Dot>(rows);
-  OnlineSoftmax<typename Dot::Value> softmax(score_scale(dim));
+  OnlineSoftmax<typename Dot::Value, simd::most_panel_rows<Dot>> softmax(score_scale(dim));
   for (Index block = first_key / key_block * key_block; block < limit; block += key_block) {
     const Index pieces = (std::min(limit, block + key_block) - block + piece - 1) / piece;
     for (Index i = 0; i < pieces; ++i) {
-      product(keys.words(), scratch.words.data(), {PanelPairs<Dot>(keys).at(block / piece + i, 0)}, scores + i * rows * piece, simd::Sums::begin);
+      product(keys.words(), scratch.words.data(), PanelPairs<Dot>(keys).at(block / piece + i, 0), scores + i * rows * piece, simd::Sums::begin);
     }
     hide_unseen(rows, pieces, scores, first_key - block, [&](Index r) { return (causal ? past + begin + r + 1 : total) - block; });
     const bool shrinks = softmax.absorb(rows, scores, pieces, [&](Index r, Index i, simd::Batch first, simd::Batch second) {
@@ -239,7 +239,7 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
     const Index offset = block / Dot::depth;
     const Index depth = std::min(pieces * piece / Dot::depth, values.words() - offset);
     for (Index column = 0; column < columns; column += piece)
-      product(depth, scratch.weights.data(), {PanelPairs<Dot>(values).at(column / piece, offset)}, sums + column * rows,
+      product(depth, scratch.weights.data(), PanelPairs<Dot>(values).at(column / piece, offset), sums + column * rows,
               begun ? simd::Sums::go_on : simd::Sums::begin);
     begun = true;
   }
@@ -309,7 +309,7 @@ template <class T, class N>
 void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Index limit, float* out) {
   const Index dim = all.dim;
   alignas(64) float scores[key_block];
-  OnlineSoftmax<float> softmax(score_scale(dim));
+  OnlineSoftmax<float, 1> softmax(score_scale(dim));
   std::fill_n(out, dim, 0.0f);
   for (Index block = first_key; block < limit; block += key_block) {
     const Index end = std::min(limit, block + key_block), pieces = (end - block + simd::tile_columns - 1) / simd::tile_columns;
@@ -414,7 +414,7 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
       packed_value.pack_columns(all.joined_values());
     });
   });
-  constexpr Index chunk = 4 * simd::tile_rows;
+  const Index tile = simd::panel_rows<Dot>(), chunk = 4 * tile;
   const Index chunks = (length + chunk - 1) / chunk;
   parallel_for(batch * heads * chunks, [&](Index piece) {
     // The longest causal chunks first, so that the last pieces to be taken are short.
@@ -423,10 +423,11 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
     detail::AttentionScratch<Dot> scratch(dim);
     const auto query = [&](Index i) { return queries[b].row(i) + head * dim; };
     const Index end = std::min(length, at + chunk);
-    for (Index begin = at; begin < end; begin += simd::tile_rows) {
-      for (Index i = begin + simd::tile_rows; i < std::min(end, begin + 2 * simd::tile_rows); ++i) simd::prefetch(query(i), dim);
+    const simd::ManyTiles<Dot> many;
+    for (Index begin = at; begin < end; begin += tile) {
+      for (Index i = begin + tile; i < std::min(end, begin + 2 * tile); ++i) simd::prefetch(query(i), dim);
       detail::attend_tile<Dot>(
-          begin, std::min<Index>(simd::tile_rows, end - begin), past_of(b).length, first_key(b), mask.causal, packed_keys[kv],
+          begin, std::min(tile, end - begin), past_of(b).length, first_key(b), mask.causal, packed_keys[kv],
           packed_values[kv], query, [&](Index i) { return y.data() + (b * length + i) * heads * dim + head * dim; }, scratch);
     }
   });

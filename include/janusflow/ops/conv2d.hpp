@@ -21,9 +21,9 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
   const PanelPairs<Dot> pairs{weight.matrix()};
   const Index kernel = weight.kernel(), words = picture.words(), stride = geometry.stride * words;
   // Tiles of a line, as equal as can be, so many at once that what they read takes no more than a third of a common second-level cache.
-  const Index tiles = (out_width + simd::tile_rows - 1) / simd::tile_rows;
+  const Index tile_rows = simd::panel_rows<Dot>(), tiles = (out_width + tile_rows - 1) / tile_rows;
   if (tiles == 0) return;
-  const Index tile_bytes = simd::tile_rows * stride * kernel * static_cast<Index>(sizeof(Word));
+  const Index tile_bytes = tile_rows * stride * kernel * static_cast<Index>(sizeof(Word));
   const Index at_once = std::clamp<Index>((Index{3} << 17) / tile_bytes, 1, tiles), pieces = (tiles + at_once - 1) / at_once;
   const auto pixel = [&](Index tile) { return tile * out_width / tiles; };  // a tile's first
   parallel_for((lines.end - lines.begin) * pieces, [&](Index at) {
@@ -32,7 +32,8 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
     std::vector<const Word*> under(static_cast<std::size_t>(2 * kernel));  // the lines under the kernel, then where a tile begins in them
     const Word** const begin = under.data() + kernel;
     for (Index k = 0; k < kernel; ++k) under[static_cast<std::size_t>(k)] = picture.line(b, y + k) - geometry.left * words;
-    alignas(64) float tile[simd::tile_rows * simd::tile_columns];
+    alignas(64) float tile[simd::most_panel_rows<Dot> * simd::tile_columns];
+    const simd::ManyTiles<Dot> many;
     for (Index pair = 0; pair < pairs.count(); ++pair)
       for (Index t = first; t < last; ++t) {
         const Index x = pixel(t), rows = pixel(t + 1) - x;

@@ -80,8 +80,10 @@ struct PanelTwins {
   simd::PanelPair<typename Dot::WeightWord> at(Index pair, Index word) const { return {left.panel(pair, word), right.panel(pair, word)}; }
 };
 
-/// Rows of the largest block of the product that one thread works on: with a pair of weight panels it shares the second-level cache.
-inline constexpr Index block_rows = 16 * simd::tile_rows;
+/// Rows of the largest block of the product that one thread works on, whole panels: with a pair of weight panels it shares the second-level
+/// cache.
+template <class Dot>
+inline constexpr Index block_rows = 16 * simd::tile_rows / simd::most_panel_rows<Dot> * simd::most_panel_rows<Dot>;
 
 /// One block of the product on one thread: input rows [begin, end), block_rows at most (begin on a panel boundary), times pairs
 /// [first, last). `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile),
@@ -92,7 +94,9 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
   constexpr Index deepest = 1536;
   const Index words = pairs.words(), pieces = Dot::quantised ? 1 : std::max<Index>(1, (words + deepest - 1) / deepest);
   const Index depth = (words + pieces * simd::panel_chunk - 1) / (pieces * simd::panel_chunk) * simd::panel_chunk;
-  alignas(64) float tiles[block_rows * simd::tile_columns];
+  alignas(64) float tiles[block_rows<Dot> * simd::tile_columns];
+  const Index panel_rows = simd::panel_rows<Dot>();
+  const simd::ManyTiles<Dot> many;
   if constexpr (constexpr Index together = simd::row_pairs; together > 1)
     for (; end - begin == 1 && first + together <= last; first += together) {
       std::array<simd::PanelPair<typename Dot::WeightWord>, together> weights;
@@ -104,24 +108,33 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
     for (Index piece = 0; piece < pieces; ++piece) {
       const Index k = piece * depth, count = piece + 1 < pieces ? depth : words - k;
       const auto weights = pairs.at(pair, k);
-      for (Index row = begin; row < end; row += simd::tile_rows) {
-        const Index rows = std::min<Index>(simd::tile_rows, end - row);
+      for (Index row = begin; row < end; row += panel_rows) {
+        const Index rows = std::min(panel_rows, end - row);
         float* tile = pieces == 1 ? tiles : tiles + (row - begin) * simd::tile_columns;
         if constexpr (requires { epilogue.ask_ahead(row, rows, pair); })
           if (piece + 1 == pieces) epilogue.ask_ahead(row, rows, pair);
-        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, {weights}, tile, piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
+        simd::gemm_tile_for<Dot>(rows)(count, panel(row) + k * rows, weights, tile, piece == 0 ? simd::Sums::begin : simd::Sums::go_on);
         if (piece + 1 == pieces) epilogue(row, rows, pair, static_cast<const float*>(tile));
       }
     }
   simd::finish_streaming();  // the epilogue may have
 }
 
+/// Rows of a block of this product. Tiles are so fast that theirs must come from the second-level cache, of which they get half.
+template <class Dot>
+Index rows_of_blocks(Index features) {
+  if (!simd::on_tiles<Dot>()) return block_rows<Dot>;
+  const Index row_bytes = input_row_words<Dot>(features) * static_cast<Index>(sizeof(typename Dot::InputWord));
+  const Index fitting = static_cast<Index>(second_cache_bytes() / 2) / std::max<Index>(1, row_bytes), panel = simd::panel_rows<Dot>();
+  return std::clamp(fitting / panel * panel, panel, block_rows<Dot>);
+}
+
 /// Row blocks that are multiplied by all weights before the next ones are: as many as have inputs that fit half of the last cache
 /// beside the weights in work. All of them, but for long and deep inputs, of which each group of weights would else come from memory.
 template <class Dot>
-Index blocks_at_once(const PackedInput<Dot>& input, Index row_blocks, Index weight_words, Index groups_at_once, Index groups) {
+Index blocks_at_once(Index rows, Index features, Index row_blocks, Index weight_words, Index groups_at_once, Index groups) {
   const auto bytes = [](Index words, std::size_t each) { return static_cast<double>(words) * static_cast<double>(each); };
-  const double inputs = bytes(input.rows() * input_row_words<Dot>(input.features()), sizeof(typename Dot::InputWord));
+  const double inputs = bytes(rows * input_row_words<Dot>(features), sizeof(typename Dot::InputWord));
   const double weights = bytes(weight_words, sizeof(typename Dot::WeightWord)) * static_cast<double>(groups_at_once) / static_cast<double>(groups);
   const double room = std::max(0.5 * static_cast<double>(last_cache_bytes()) - weights, 1.0);
   const Index sets = std::clamp<Index>(static_cast<Index>(std::ceil(inputs / room)), 1, row_blocks);
@@ -156,10 +169,11 @@ void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue
   if (input.rows() == 1) return gemm_of_row<Dot>(input, pairs, epilogue);
   // Row blocks as equal as can be; groups of pairs so that every thread has some two dozen pieces to take where four to eight groups a
   // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again.
-  constexpr Index rows = simd::tile_rows;
-  const Index panels = (input.rows() + rows - 1) / rows, row_blocks = std::max<Index>(1, (panels * rows + block_rows - 1) / block_rows);
+  const Index rows = simd::panel_rows<Dot>();
+  const Index panels = (input.rows() + rows - 1) / rows, high = rows_of_blocks<Dot>(input.features());
+  const Index row_blocks = std::max<Index>(1, (panels * rows + high - 1) / high);
   const Index groups = std::clamp<Index>(pairs.count(), 1, std::clamp<Index>(24 / row_blocks, 4, 8) * num_threads());
-  const Index set = blocks_at_once<Dot>(input, row_blocks, pairs.count() * pairs.words() * simd::tile_columns, num_threads(), groups);
+  const Index set = blocks_at_once<Dot>(input.rows(), input.features(), row_blocks, pairs.count() * pairs.words() * simd::tile_columns, num_threads(), groups);
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index first = piece / (set * groups) * set, blocks = std::min(set, row_blocks - first), rest = piece - first * groups;
     const Index block = first + rest % blocks, group = rest / blocks;

@@ -103,6 +103,7 @@ struct StoreTile {
   }
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
     using T = std::remove_pointer_t<decltype(place(row))>;
+    constexpr Index most_rows = std::max<Index>(simd::tile_rows, 2 * simd::register_rows);  // of whatever policy
     for (Index half = 0; half < 2; ++half, tile += simd::width) {
       const Index column = order.panel(pair, half) * simd::width;
       if (column >= columns) return;
@@ -110,7 +111,7 @@ struct StoreTile {
       const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
       // All that `after` reads before anything is written: rows are often whole pages apart, where a processor takes a read for one of
       // what was just written.
-      alignas(64) float results[simd::tile_rows * simd::width];
+      alignas(64) float results[most_rows * simd::width];
       for (Index r = 0; r < rows; ++r) {
         const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
         follow<T>(after, sum, row + r, column, count).store_aligned(results + r * simd::width);

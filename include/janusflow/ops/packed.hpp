@@ -184,7 +184,7 @@ void pack_input_row(const T* from, Index k, typename Dot::InputWord* panel, Inde
     for (; k > 0; k -= values, from += values, to += stride) Dot::input_words(from, std::min(k, values), to);
 }
 
-/// Activations [M, K] packed for one or more products under a dot policy: panels of tile_rows rows, the last one shorter.
+/// Activations [M, K] packed for one or more products under a dot policy: panels of simd::panel_rows rows, the last one shorter.
 template <class Dot>
 class PackedInput {
  public:
@@ -196,8 +196,9 @@ class PackedInput {
   /// From read(row, buffer): the row's k numbers, put into the buffer or where they lie.
   template <class Read>
   PackedInput(Index rows, Index k, Read&& read) : PackedInput(rows, k) {
-    parallel_for((rows_ + simd::tile_rows - 1) / simd::tile_rows, [&](Index p) {
-      const Index begin = p * simd::tile_rows, count = rows_of(begin);
+    const Index panel_rows = simd::panel_rows<Dot>();
+    parallel_for((rows_ + panel_rows - 1) / panel_rows, [&](Index p) {
+      const Index begin = p * panel_rows, count = rows_of(begin);
       const Buffer row(static_cast<std::size_t>(k_) * sizeof(float));
       for (Index r = 0; r < count; ++r) pack_input_row<Dot>(read(begin + r, static_cast<float*>(row.data())), k_, panel(begin), r, count);
     });
@@ -208,11 +209,11 @@ class PackedInput {
 
   Index rows() const { return rows_; }
   Index features() const { return k_; }
-  /// The panel that starts at row `begin`, a multiple of tile_rows.
+  /// The panel that starts at row `begin`, a multiple of simd::panel_rows.
   const Word* panel(Index begin) const { return static_cast<const Word*>(storage_.data()) + begin * words_; }
   Word* panel(Index begin) { return static_cast<Word*>(storage_.data()) + begin * words_; }
   /// Rows of that panel.
-  Index rows_of(Index begin) const { return std::min<Index>(simd::tile_rows, rows_ - begin); }
+  Index rows_of(Index begin) const { return std::min(simd::panel_rows<Dot>(), rows_ - begin); }
 
  private:
   Index rows_, k_, words_;

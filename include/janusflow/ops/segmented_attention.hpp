@@ -76,7 +76,7 @@ void product_here(Index rows, Index depth, Index columns, Panel&& panel, const P
     for (Index row = 0; row < rows; row += simd::tile_rows) {
       const Index count = std::min<Index>(simd::tile_rows, rows - row);
       if constexpr (transposed) simd::outer_tile_for(count)(depth, panel(row), pairs.at(pair, 0), tile);
-      else simd::gemm_tile_for<simd::Float32Dot>(count)(depth, panel(row), {pairs.at(pair, 0)}, tile, simd::Sums::begin);
+      else simd::gemm_tile_for<simd::Float32Dot>(count)(depth, panel(row), pairs.at(pair, 0), tile, simd::Sums::begin);
       for (Index r = 0; r < count; ++r)
         for (Index half = 0; half < 2; ++half) {
           const Index column = (2 * pair + half) * simd::width;

@@ -26,7 +26,7 @@ namespace janusflow::simd {
 //   input_words       rounds a row of floats, or of what is rounded already, into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += *input.row(r) . weight_j  for Rows rows and two weight vectors, a word deep or two
 // and an order of its sums (RowSums or BlockSums), which says how many words a step takes and how many steps a loop's turn; where
-// whole tiles can be multiplied at once, also Tiles, the instructions for that (amx_tiles.hpp).
+// there are registers of whole tiles, also Tiles, their instructions (amx_tiles.hpp), and tile_on_tiles, gemm_tile by them.
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
@@ -106,6 +106,9 @@ struct BFloat16Dot : BFloat16Sums {
 
 #if defined(JANUSFLOW_AMX)
   using Tiles = BFloat16Tiles;
+  static void tile_on_tiles(Index rows, Index words, const std::uint32_t* input, PanelPair<std::uint32_t> weights, float* tile, bool go_on) {
+    multiply_on_tiles<Tiles>(rows, {&input, 1, words, panel_chunk, rows * panel_chunk}, weights, tile, go_on);
+  }
 #endif
 #if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   using InputWord = std::uint32_t;

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "janusflow/simd/dot.hpp"
 
 namespace janusflow::simd {
 
-/// Rows of the largest register tile: two accumulators a row beside two weight vectors and one broadcast.
+/// Rows of the largest tile in vector registers: two accumulators a row beside two weight vectors and one broadcast.
 inline constexpr int tile_rows = (registers - 4) / 2;
 /// Columns of a register tile: two vectors.
 inline constexpr Index tile_columns = 2 * width;
@@ -28,12 +29,6 @@ void gemm_tile(Index words, const typename Dot::InputWord* input, std::array<Pan
   if constexpr (Dot::quantised) {
     Dot::template tile<Rows>(words, input, weights, tiles);
   } else {
-    if constexpr (requires { typename Dot::Tiles; })
-      if (Dot::Tiles::allowed()) {
-        for (std::size_t p = 0; p < Pairs; ++p)
-          multiply_on_tiles<typename Dot::Tiles, Rows>(words, input, weights[p], tiles + p * Rows * tile_columns, sums == Sums::go_on);
-        return;
-      }
     Batch acc[Pairs][Dot::template held<Rows>][2];
     set_to_zero(acc);
     if (sums == Sums::go_on) take_up<Rows>(acc, tiles);
@@ -53,12 +48,6 @@ struct KernelRuns {
 /// gemm_tile for the rows of a convolution: the weights' words are those of one line of the kernel after the other.
 template <class Dot, int Rows>
 void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, PanelPair<typename Dot::WeightWord> weights, float* tile) {
-  if constexpr (requires { typename Dot::Tiles; })
-    if (Dot::Tiles::allowed()) {
-      for (Index line = 0; line < runs.lines; ++line, weights = weights.from(runs.words))
-        multiply_on_tiles<typename Dot::Tiles, Rows>(runs.words, runs.begin[line], weights, tile, line > 0, runs.stride, panel_chunk);
-      return;
-    }
   Batch acc[1][Dot::template held<Rows>][2];
   set_to_zero(acc);
   for (Index line = 0; line < runs.lines; ++line, weights = weights.from(runs.words)) {
@@ -79,15 +68,62 @@ auto tile_for(Index rows, Of) {
   }(std::make_integer_sequence<int, tile_rows>());
   return table[static_cast<std::size_t>(rows - 1)];
 }
-/// gemm_tile for 1 to tile_rows rows.
+
+/// Whether a policy's products may be on AMX's tiles.
+template <class Dot>
+concept OnTiles = requires { typename Dot::Tiles; };
+template <class Dot>
+bool on_tiles() {
+  if constexpr (OnTiles<Dot>) return Dot::Tiles::allowed();
+  else return false;
+}
+
+/// Rows of a tile, and so of a panel of inputs: at most, and on this machine.
+template <class Dot>
+inline constexpr Index most_panel_rows = OnTiles<Dot> ? 2 * register_rows : tile_rows;
+template <class Dot>
+Index panel_rows() {
+  return on_tiles<Dot>() ? most_panel_rows<Dot> : tile_rows;
+}
+
+/// To be kept while a thread multiplies one tile after the other.
+template <class Dot>
+struct ManyTiles {
+  ManyTiles() {}  // so that it counts as used
+};
+template <OnTiles Dot>
+struct ManyTiles<Dot> {
+  std::optional<TilesInUse<typename Dot::Tiles::Registers>> kept;
+
+  ManyTiles() {
+    if (on_tiles<Dot>()) kept.emplace();
+  }
+};
+
+/// gemm_tile for 1 to panel_rows rows.
 template <class Dot>
 auto gemm_tile_for(Index rows) {
-  return tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
+  using Word = typename Dot::InputWord;
+  using Pair = PanelPair<typename Dot::WeightWord>;
+  const auto in_vectors = on_tiles<Dot>() ? nullptr : tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
+  return [rows, in_vectors](Index words, const Word* input, Pair weights, float* tile, Sums sums) {
+    if constexpr (OnTiles<Dot>)
+      if (!in_vectors) return Dot::tile_on_tiles(rows, words, input, weights, tile, sums == Sums::go_on);
+    in_vectors(words, input, {weights}, tile, sums);
+  };
 }
-/// conv_tile for 1 to tile_rows rows.
+/// conv_tile for 1 to panel_rows rows.
 template <class Dot>
 auto conv_tile_for(Index rows) {
-  return tile_for(rows, []<int Rows>() { return &conv_tile<Dot, Rows>; });
+  using Word = typename Dot::InputWord;
+  using Pair = PanelPair<typename Dot::WeightWord>;
+  const auto in_vectors = on_tiles<Dot>() ? nullptr : tile_for(rows, []<int Rows>() { return &conv_tile<Dot, Rows>; });
+  return [rows, in_vectors](const KernelRuns<Word>& runs, Pair weights, float* tile) {
+    if constexpr (OnTiles<Dot>)
+      if (!in_vectors)
+        return multiply_on_tiles<typename Dot::Tiles>(rows, {runs.begin, runs.lines, runs.words, runs.stride, panel_chunk}, weights, tile, false);
+    in_vectors(runs, weights, tile);
+  };
 }
 
 }  // namespace janusflow::simd

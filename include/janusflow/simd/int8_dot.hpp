@@ -31,13 +31,6 @@ struct ByteDot : Machine {
   template <int Rows, std::size_t Pairs>
   [[gnu::noinline]] static void add_up(Index words, const InputWord* input, std::array<PanelPair<WeightWord>, Pairs> weights,
                                        std::int32_t* sums) {
-#if defined(JANUSFLOW_AMX)
-    if (words >= panel_chunk && ByteTiles::allowed()) {
-      for (std::size_t p = 0; p < Pairs; ++p)
-        multiply_on_tiles<ByteTiles, Rows>(words, input, weights[p], sums + p * Rows * 2 * width, false);
-      return;
-    }
-#endif
     IntegerBatch sum[Pairs][Machine::template held<Rows>][2];
     set_to_zero(sum);
     asm("" : "+r"(words));  // gcc 12 spills the sums of a loop that it knows to be short
@@ -169,19 +162,32 @@ struct Int8Dot : ByteDot<ByteWords> {
     auto values = weights;
     for (auto& pair : values) pair = pair.from(1);
     add_up<Rows>(words - 1, input + Rows * panel_chunk, values, sums);
-    const std::int32_t* from = sums;
-    for (const auto& pair : weights) {
-      const Batch scale0 = reinterpret<Batch>(Words::load_aligned(pair.first)), scale1 = reinterpret<Batch>(Words::load_aligned(pair.second));
-      for (int r = 0; r < Rows; ++r, from += 2 * width, out += 2 * width) {
-        const IntegerBatch row_start(start(input[r * panel_chunk]));
-        const Batch row_scale(scale(input[r * panel_chunk + 1]));
-        (started(from, row_start) * (scale0 * row_scale)).store_aligned(out);
-        (started(from + width, row_start) * (scale1 * row_scale)).store_aligned(out + width);
-      }
+    for (std::size_t p = 0; p < Pairs; ++p) scale_sums(Rows, input, weights[p], sums + p * Rows * 2 * width, out + p * Rows * 2 * width);
+  }
+
+#if defined(JANUSFLOW_AMX)
+  using Tiles = ByteTiles;
+  static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
+    alignas(64) std::int32_t sums[2 * register_rows * 2 * width];
+    const InputWord* const values = input + rows * panel_chunk;
+    multiply_on_tiles<Tiles>(rows, {&values, 1, words - 1, panel_chunk, rows * panel_chunk}, weights.from(1), sums, false);
+    scale_sums(rows, input, weights, sums, out);
+  }
+#endif
+
+ private:
+  /// A tile's integer sums as its results: behind the rows' heads and the columns' scales.
+  [[gnu::always_inline]] static void scale_sums(Index rows, const InputWord* input, PanelPair<WeightWord> weights, const std::int32_t* sums,
+                                                float* out) {
+    const Batch scale0 = reinterpret<Batch>(Words::load_aligned(weights.first)), scale1 = reinterpret<Batch>(Words::load_aligned(weights.second));
+    for (Index r = 0; r < rows; ++r, sums += 2 * width, out += 2 * width) {
+      const IntegerBatch row_start(start(input[r * panel_chunk]));
+      const Batch row_scale(scale(input[r * panel_chunk + 1]));
+      (started(sums, row_start) * (scale0 * row_scale)).store_aligned(out);
+      (started(sums + width, row_start) * (scale1 * row_scale)).store_aligned(out + width);
     }
   }
 
- private:
   static constexpr Index at_once = panel_chunk * depth;  // values of a chunk
 };
 

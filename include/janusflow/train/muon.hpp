@@ -26,7 +26,7 @@ inline void mix(float factor, const Tensor<float, 2>& x, float more, Tensor<floa
 template <class Dot>
 Tensor<float, 2> gram(const Tensor<float, 2>& x, const PackedMatrix<Dot>& same) {
   const PackedInput<Dot> input(x.view());
-  constexpr Index high = 8 * simd::tile_rows;
+  const Index panel_rows = simd::panel_rows<Dot>(), high = 8 * simd::tile_rows / panel_rows * panel_rows;
   const Index rows = x.shape()[0], blocks = (rows + high - 1) / high;
   Tensor<float, 2> y(Shape{rows, rows});
   const StoreTile<Identity> store{{y.data(), rows}, rows, nullptr, {}, false};
