@@ -168,11 +168,13 @@ template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
   if (input.rows() == 1) return gemm_of_row<Dot>(input, pairs, epilogue);
   // Row blocks as equal as can be; groups of pairs so that every thread has some two dozen pieces to take where four to eight groups a
-  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again.
+  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again; half as many where tiles
+  // read them so much faster.
   const Index rows = simd::panel_rows<Dot>();
   const Index panels = (input.rows() + rows - 1) / rows, high = rows_of_blocks<Dot>(input.features());
   const Index row_blocks = std::max<Index>(1, (panels * rows + high - 1) / high);
-  const Index groups = std::clamp<Index>(pairs.count(), 1, std::clamp<Index>(24 / row_blocks, 4, 8) * num_threads());
+  const Index wanted = simd::on_tiles<Dot>() ? 12 : 24;
+  const Index groups = std::clamp<Index>(pairs.count(), 1, std::clamp<Index>(wanted / row_blocks, wanted / 6, 8) * num_threads());
   const Index set = blocks_at_once<Dot>(input.rows(), input.features(), row_blocks, pairs.count() * pairs.words() * simd::tile_columns, num_threads(), groups);
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index first = piece / (set * groups) * set, blocks = std::min(set, row_blocks - first), rest = piece - first * groups;

@@ -116,16 +116,19 @@ void multiply_on_tiles(Index rows, const TileRows<std::uint32_t>& input, PanelPa
       const std::uint32_t* row = input.begin[l] + first * input.chunk_stride;
       PanelPair<std::uint32_t> columns = weights.from(l * input.words + first * panel_chunk);
       for (Index c = 0; c < chunks; ++c, row += input.chunk_stride, columns = columns.from(panel_chunk)) {
-        Unit::template load<Tiles::upper_rows>(row, 4 * input.row_stride);
-        Unit::template load<Tiles::columns0>(columns.first, line);
-        Unit::template multiply<Tiles::upper0, Tiles::upper_rows, Tiles::columns0>();
-        Unit::template load<Tiles::columns1>(columns.second, line);
-        Unit::template multiply<Tiles::upper1, Tiles::upper_rows, Tiles::columns1>();
-        if constexpr (two) {
-          Unit::template load<Tiles::lower_rows>(row + register_rows * input.row_stride, 4 * input.row_stride);
-          Unit::template multiply<Tiles::lower0, Tiles::lower_rows, Tiles::columns0>();
-          Unit::template multiply<Tiles::lower1, Tiles::lower_rows, Tiles::columns1>();
+        // The next chunk's, which the prefetchers bring too late.
+        for (Index k = panel_chunk; k < 2 * panel_chunk; ++k) {
+          __builtin_prefetch(columns.first + k * panel_columns);
+          __builtin_prefetch(columns.second + k * panel_columns);
         }
+        Unit::template load<Tiles::upper_rows>(row, 4 * input.row_stride);
+        if constexpr (two) Unit::template load<Tiles::lower_rows>(row + register_rows * input.row_stride, 4 * input.row_stride);
+        Unit::template load<Tiles::columns0>(columns.first, line);
+        Unit::template load<Tiles::columns1>(columns.second, line);
+        Unit::template multiply<Tiles::upper0, Tiles::upper_rows, Tiles::columns0>();
+        Unit::template multiply<Tiles::upper1, Tiles::upper_rows, Tiles::columns1>();
+        if constexpr (two) Unit::template multiply<Tiles::lower0, Tiles::lower_rows, Tiles::columns0>();
+        if constexpr (two) Unit::template multiply<Tiles::lower1, Tiles::lower_rows, Tiles::columns1>();
       }
     }
     Unit::template store<Tiles::upper0>(out, stride);
