@@ -30,8 +30,8 @@ inline void opaque(simd::Batch& x) {
 #endif
 
 /// Products and sums of a lane in the policy's own instructions. Where there are none, a product is as many float32 products: the peak
-/// is the same. (AMX's tiles are not counted, nor products of 4-bit weights, whose sums fit into 16 bits longer: shares of this peak can
-/// exceed 1 with them.)
+/// is the same. (Products of 4-bit weights, whose sums fit into 16 bits longer, are not counted: shares of this peak can exceed 1 with
+/// them.)
 template <class Dot>
 constexpr Index products_at_once() {
 #if defined(JANUSFLOW_BYTE_PRODUCTS)
@@ -90,32 +90,62 @@ simd::Batch multiply(simd::Batch acc, simd::Batch a, simd::Batch b) {
     return simd::multiply_add(a, b, acc);
 }
 
-/// FLOP/s of all threads together in a loop of register-only multiply-adds of the policy (2 for each product and sum).
-template <class Dot>
-double peak_flops() {
-  constexpr int chains = simd::registers == 32 ? 24 : 12;  // enough to hide the latency, few enough to stay in registers
-  constexpr Index iterations = 3'000'000;
+/// FLOP/s at best of loops that all threads run at once, `products` of each.
+template <class Loop>
+double best_flops(Index products, Loop&& loop) {
   double best = 0;
   for (int attempt = 0; attempt < 5; ++attempt) {
     const Stopwatch watch;
-    parallel_for(num_threads(), [&](Index) {
-      simd::Batch acc[chains], a(1.0f), b(0.5f);
-      for (auto& x : acc) x = simd::Batch(0.0f);
-      opaque(a);
-      opaque(b);
-      for (Index i = 0; i < iterations; ++i) {
-#pragma GCC unroll 32
-        for (int c = 0; c < chains; ++c) {
-          opaque(a);  // or a product whose sum is an instruction of its own would be computed once
-          acc[c] = multiply<Dot>(acc[c], a, b);
-          opaque(acc[c]);
-        }
-      }
-    });
-    const Index products = num_threads() * iterations * chains * simd::width * products_at_once<Dot>();
-    best = std::max(best, 2.0 * static_cast<double>(products) / watch.seconds());
+    parallel_for(num_threads(), [&](Index) { loop(); });
+    best = std::max(best, 2.0 * static_cast<double>(num_threads() * products) / watch.seconds());
   }
   return best;
+}
+
+/// Multiply-adds of whole tiles from registers that hold what they were loaded with.
+template <simd::OnTiles Dot>
+double tile_flops() {
+  using Unit = typename Dot::Tiles;
+  using Tiles = typename Unit::Registers;
+  constexpr Index iterations = 1'000'000, rows = simd::register_rows, words = simd::panel_chunk;
+  return best_flops(iterations * 4 * rows * simd::panel_columns * words * Dot::depth, [] {
+    alignas(64) std::uint32_t values[rows * words];
+    std::fill_n(values, rows * words, 0x3f003f00u);  // bfloat16's 0.5, and bytes
+    const simd::TilesInUse<Tiles> many;
+    Tiles::shape(2 * rows, words);
+    for (const auto load : {&Unit::template load<Tiles::upper_rows>, &Unit::template load<Tiles::lower_rows>,
+                            &Unit::template load<Tiles::columns0>, &Unit::template load<Tiles::columns1>})
+      load(values, 4 * words);
+    for (Index i = 0; i < iterations; ++i) {
+      Unit::template multiply<Tiles::upper0, Tiles::upper_rows, Tiles::columns0>();
+      Unit::template multiply<Tiles::upper1, Tiles::upper_rows, Tiles::columns1>();
+      Unit::template multiply<Tiles::lower0, Tiles::lower_rows, Tiles::columns0>();
+      Unit::template multiply<Tiles::lower1, Tiles::lower_rows, Tiles::columns1>();
+    }
+  });
+}
+
+/// FLOP/s of all threads together in a loop of register-only multiply-adds of the policy (2 for each product and sum).
+template <class Dot>
+double peak_flops() {
+  if constexpr (simd::OnTiles<Dot>)
+    if (simd::on_tiles<Dot>()) return tile_flops<Dot>();
+  constexpr int chains = simd::registers == 32 ? 24 : 12;  // enough to hide the latency, few enough to stay in registers
+  constexpr Index iterations = 3'000'000;
+  return best_flops(iterations * chains * simd::width * products_at_once<Dot>(), [] {
+    simd::Batch acc[chains], a(1.0f), b(0.5f);
+    for (auto& x : acc) x = simd::Batch(0.0f);
+    opaque(a);
+    opaque(b);
+    for (Index i = 0; i < iterations; ++i) {
+#pragma GCC unroll 32
+      for (int c = 0; c < chains; ++c) {
+        opaque(a);  // or a product whose sum is an instruction of its own would be computed once
+        acc[c] = multiply<Dot>(acc[c], a, b);
+        opaque(acc[c]);
+      }
+    }
+  });
 }
 
 /// Seconds in which all threads together read `block` once: each its share, as `Streams` sequences side by side, asking for cache
