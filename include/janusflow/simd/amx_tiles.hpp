@@ -117,7 +117,7 @@ void multiply_on_tiles(Index rows, const TileRows<std::uint32_t>& input, PanelPa
       PanelPair<std::uint32_t> columns = weights.from(l * input.words + first * panel_chunk);
       for (Index c = 0; c < chunks; ++c, row += input.chunk_stride, columns = columns.from(panel_chunk)) {
         // The next chunk's, which the prefetchers bring too late.
-        for (Index k = panel_chunk; k < 2 * panel_chunk; ++k) {
+        for (Index k = panel_chunk; k < 2 * panel_chunk && words == panel_chunk; ++k) {
           __builtin_prefetch(columns.first + k * panel_columns);
           __builtin_prefetch(columns.second + k * panel_columns);
         }

@@ -26,7 +26,8 @@ namespace janusflow::simd {
 //   input_words       rounds a row of floats, or of what is rounded already, into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += *input.row(r) . weight_j  for Rows rows and two weight vectors, a word deep or two
 // and an order of its sums (RowSums or BlockSums), which says how many words a step takes and how many steps a loop's turn; where
-// there are registers of whole tiles, also Tiles, their instructions (amx_tiles.hpp), and tile_on_tiles, gemm_tile by them.
+// there are registers of whole tiles, also Tiles, their instructions (amx_tiles.hpp), tile_on_tiles, gemm_tile by
+// them, and fewest_on_tiles, the rows that it is for.
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 
@@ -106,6 +107,8 @@ struct BFloat16Dot : BFloat16Sums {
 
 #if defined(JANUSFLOW_AMX)
   using Tiles = BFloat16Tiles;
+  static constexpr Index fewest_on_tiles = 1;  // for their sums are not the vectors'
+
   static void tile_on_tiles(Index rows, Index words, const std::uint32_t* input, PanelPair<std::uint32_t> weights, float* tile, bool go_on) {
     multiply_on_tiles<Tiles>(rows, {&input, 1, words, panel_chunk, rows * panel_chunk}, weights, tile, go_on);
   }

@@ -72,15 +72,17 @@ auto tile_for(Index rows, Of) {
 /// Whether a policy's products may be on AMX's tiles.
 template <class Dot>
 concept OnTiles = requires { typename Dot::Tiles; };
+/// Rows of a tile, and so of a panel of inputs, at most.
 template <class Dot>
-bool on_tiles() {
-  if constexpr (OnTiles<Dot>) return Dot::Tiles::allowed();
+inline constexpr Index most_panel_rows = OnTiles<Dot> ? 2 * register_rows : tile_rows;
+/// Whether tiles of so many rows are on them here.
+template <class Dot>
+bool on_tiles(Index rows = most_panel_rows<Dot>) {
+  if constexpr (OnTiles<Dot>) return rows >= Dot::fewest_on_tiles && Dot::Tiles::allowed();
   else return false;
 }
 
-/// Rows of a tile, and so of a panel of inputs: at most, and on this machine.
-template <class Dot>
-inline constexpr Index most_panel_rows = OnTiles<Dot> ? 2 * register_rows : tile_rows;
+/// Rows of a tile, and so of a panel of inputs, on this machine.
 template <class Dot>
 Index panel_rows() {
   return on_tiles<Dot>() ? most_panel_rows<Dot> : tile_rows;
@@ -105,7 +107,7 @@ template <class Dot>
 auto gemm_tile_for(Index rows) {
   using Word = typename Dot::InputWord;
   using Pair = PanelPair<typename Dot::WeightWord>;
-  const auto in_vectors = on_tiles<Dot>() ? nullptr : tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
+  const auto in_vectors = on_tiles<Dot>(rows) ? nullptr : tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
   return [rows, in_vectors](Index words, const Word* input, Pair weights, float* tile, Sums sums) {
     if constexpr (OnTiles<Dot>)
       if (!in_vectors) return Dot::tile_on_tiles(rows, words, input, weights, tile, sums == Sums::go_on);

@@ -95,23 +95,29 @@ struct Int4Dot : ByteDot<NibbleWords> {
     for (Index k = 0; k < words; k += pair_words) {
       for (Index half = 0; half < 2; ++half, input += Rows * panel_chunk) {
         add_up_group<Rows>(input, half, weights, sums);
-        const std::int32_t* from = sums;
-        float* total = totals;
-        for (const auto& pair : weights) {
-          const Batch scale0 = group_scale(pair.first, half), scale1 = group_scale(pair.second, half);
-          for (int r = 0; r < Rows; ++r, from += 2 * width, total += 2 * width) {
-            const InputWord* const head = input + r * panel_chunk + head_word;
-            const IntegerBatch row_start(start(head[0]));
-            const Batch row_scale(scale(head[1]));
-            multiply_add(started(from, row_start), scale0 * row_scale, Batch::load_aligned(total)).store_aligned(total);
-            multiply_add(started(from + width, row_start), scale1 * row_scale, Batch::load_aligned(total + width)).store_aligned(total + width);
-          }
-        }
+        for (std::size_t p = 0; p < Pairs; ++p) add_scaled(Rows, input, weights[p], half, sums + p * Rows * 2 * width, totals + p * Rows * 2 * width);
       }
       for (auto& pair : weights) pair = pair.from(pair_words);
     }
     std::copy_n(totals, Pairs * Rows * 2 * width, out);
   }
+
+#if defined(JANUSFLOW_AMX)
+  using Tiles = ByteTiles;
+  static constexpr Index fewest_on_tiles = few + 1;  // fewer rows take longer there
+
+  static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
+    alignas(64) std::int32_t sums[2 * register_rows * 2 * width];
+    GroupBytes bytes;
+    std::fill_n(out, rows * 2 * width, 0.0f);
+    for (Index k = 0; k < words; k += pair_words, weights = weights.from(pair_words))
+      for (Index half = 0; half < 2; ++half, input += rows * panel_chunk) {
+        bytes.unpack(weights.from(1 + half * group_words));
+        multiply_on_tiles<Tiles>(rows, {&input, 1, head_word, panel_chunk, rows * panel_chunk}, bytes.pair(), sums, false);
+        add_scaled(rows, input, weights, half, sums, out);
+      }
+  }
+#endif
 
  private:
   /// The integer sums of the first or second of two groups.
@@ -133,15 +139,39 @@ struct Int4Dot : ByteDot<NibbleWords> {
       put_down<Rows>(sum, sums);
     } else {  // the sums leave no registers to make bytes in
       static_assert(Pairs == 1);
-      alignas(64) WeightWord bytes0[2 * group_words * panel_columns], bytes1[2 * group_words * panel_columns];
-      for (Index w = 0; w < group_words; ++w, weights[0] = weights[0].from(1)) {
-        const Words w0 = Words::load_aligned(weights[0].first), w1 = Words::load_aligned(weights[0].second);
-        (w0 & low).store_aligned(bytes0 + 2 * w * panel_columns);
-        (w1 & low).store_aligned(bytes1 + 2 * w * panel_columns);
-        (upper(w0) & low).store_aligned(bytes0 + (2 * w + 1) * panel_columns);
-        (upper(w1) & low).store_aligned(bytes1 + (2 * w + 1) * panel_columns);
+      GroupBytes bytes;
+      bytes.unpack(weights[0]);
+      add_up<Rows>(2 * group_words, input, std::array{bytes.pair()}, sums);
+    }
+  }
+
+  /// A group's weights of two panels as bytes.
+  struct GroupBytes {
+    alignas(64) WeightWord words[2][2 * group_words * panel_columns];
+
+    void unpack(PanelPair<WeightWord> weights) {
+      const Words low(0x0f0f0f0fu);
+      for (Index w = 0; w < group_words; ++w, weights = weights.from(1)) {
+        const Words w0 = Words::load_aligned(weights.first), w1 = Words::load_aligned(weights.second);
+        (w0 & low).store_aligned(words[0] + 2 * w * panel_columns);
+        (w1 & low).store_aligned(words[1] + 2 * w * panel_columns);
+        (upper(w0) & low).store_aligned(words[0] + (2 * w + 1) * panel_columns);
+        (upper(w1) & low).store_aligned(words[1] + (2 * w + 1) * panel_columns);
       }
-      add_up<Rows>(2 * group_words, input, std::array{PanelPair<WeightWord>{bytes0, bytes1}}, sums);
+    }
+    PanelPair<WeightWord> pair() const { return {words[0], words[1]}; }
+  };
+
+  /// Adds a group's integer sums to a tile's totals, behind its rows' heads and its columns' scales.
+  [[gnu::always_inline]] static void add_scaled(Index rows, const InputWord* input, PanelPair<WeightWord> weights, Index half,
+                                                const std::int32_t* sums, float* totals) {
+    const Batch scale0 = group_scale(weights.first, half), scale1 = group_scale(weights.second, half);
+    for (Index r = 0; r < rows; ++r, sums += 2 * width, totals += 2 * width) {
+      const InputWord* const head = input + r * panel_chunk + head_word;
+      const IntegerBatch row_start(start(head[0]));
+      const Batch row_scale(scale(head[1]));
+      multiply_add(started(sums, row_start), scale0 * row_scale, Batch::load_aligned(totals)).store_aligned(totals);
+      multiply_add(started(sums + width, row_start), scale1 * row_scale, Batch::load_aligned(totals + width)).store_aligned(totals + width);
     }
   }
 

@@ -167,6 +167,8 @@ struct Int8Dot : ByteDot<ByteWords> {
 
 #if defined(JANUSFLOW_AMX)
   using Tiles = ByteTiles;
+  static constexpr Index fewest_on_tiles = 1;
+
   static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
     alignas(64) std::int32_t sums[2 * register_rows * 2 * width];
     const InputWord* const values = input + rows * panel_chunk;
