@@ -30,7 +30,7 @@ PackedMatrix<Int8Dot> packed(const Tensor<float, 2>& w) {
 
 TEST_CASE("int8: every size gives the integer sum, scaled") {
   const Index v = simd::width;
-  for (const Index rows : {1, 2, 13, 14, 15, 29})
+  for (const Index rows : {1, 2, 13, 14, 15, 17, 29, 32, 33})
     for (const Index columns : {Index{1}, v - 1, v, v + 1, 2 * v, 3 * v + 2})
       for (const Index depth : {1, 3, 4, 5, 16, 63, 64, 65, 257}) {
         const auto x = random_tensor<float>(Shape{rows, depth}, 1), w = random_tensor<float>(Shape{columns, depth}, 2);
