@@ -113,14 +113,13 @@ double tile_flops() {
     std::fill_n(values, rows * words, 0x3f003f00u);  // bfloat16's 0.5, and bytes
     const simd::TilesInUse<Tiles> many;
     Tiles::shape(2 * rows, words);
-    for (const auto load : {&Unit::template load<Tiles::upper_rows>, &Unit::template load<Tiles::lower_rows>,
-                            &Unit::template load<Tiles::columns0>, &Unit::template load<Tiles::columns1>})
+    for (const auto load : {&Unit::template load<4>, &Unit::template load<5>, &Unit::template load<6>, &Unit::template load<7>})
       load(values, 4 * words);
     for (Index i = 0; i < iterations; ++i) {
-      Unit::template multiply<Tiles::upper0, Tiles::upper_rows, Tiles::columns0>();
-      Unit::template multiply<Tiles::upper1, Tiles::upper_rows, Tiles::columns1>();
-      Unit::template multiply<Tiles::lower0, Tiles::lower_rows, Tiles::columns0>();
-      Unit::template multiply<Tiles::lower1, Tiles::lower_rows, Tiles::columns1>();
+      Unit::template multiply<0, 4, 6>();
+      Unit::template multiply<1, 4, 7>();
+      Unit::template multiply<2, 5, 6>();
+      Unit::template multiply<3, 5, 7>();
     }
   });
 }

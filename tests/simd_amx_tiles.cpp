@@ -152,7 +152,7 @@ struct Panels {
 template <class Word, class Check>
 void for_sizes(Word word, Check check) {
   for (const Index words : {1, 2, 15, 16, 17, 32, 47})
-    [&]<int... Rows>(std::integer_sequence<int, Rows...>) { (check(Panels<Rows>(words, word)), ...); }(std::integer_sequence<int, 1, 2, 15, 16, 17, 31, 32>());
+    [&]<int... Rows>(std::integer_sequence<int, Rows...>) { (check(Panels<Rows>(words, word)), ...); }(std::integer_sequence<int, 1, 2, 16, 17, 32, 33, 47, 48>());
 }
 
 }  // namespace
@@ -205,6 +205,7 @@ TEST_CASE("amx: sums go on where a piece of the depth ended") {
   };
   check(Panels<5>(3 * chunk + 2, RandomPair{3}));
   check(Panels<21>(3 * chunk + 2, RandomPair{3}));
+  check(Panels<48>(3 * chunk + 2, RandomPair{3}));
 }
 
 TEST_CASE("amx: rows in several lines give the sum of the lines' products") {

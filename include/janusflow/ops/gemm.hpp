@@ -83,7 +83,7 @@ struct PanelTwins {
 /// Rows of the largest block of the product that one thread works on, whole panels: with a pair of weight panels it shares the second-level
 /// cache.
 template <class Dot>
-inline constexpr Index block_rows = 16 * simd::tile_rows / simd::most_panel_rows<Dot> * simd::most_panel_rows<Dot>;
+inline constexpr Index block_rows = (16 * simd::tile_rows - 1) / simd::most_panel_rows<Dot> * simd::most_panel_rows<Dot> + simd::most_panel_rows<Dot>;
 
 /// One block of the product on one thread: input rows [begin, end), block_rows at most (begin on a panel boundary), times pairs
 /// [first, last). `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile),

@@ -103,7 +103,7 @@ struct StoreTile {
   }
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
     using T = std::remove_pointer_t<decltype(place(row))>;
-    constexpr Index most_rows = std::max<Index>(simd::tile_rows, 2 * simd::register_rows);  // of whatever policy
+    constexpr Index most_rows = std::max<Index>(simd::tile_rows, simd::most_rows_on_tiles);  // of whatever policy
     for (Index half = 0; half < 2; ++half, tile += simd::width) {
       const Index column = order.panel(pair, half) * simd::width;
       if (column >= columns) return;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "janusflow/simd/panels.hpp"
 
@@ -26,7 +28,6 @@ struct alignas(64) TileShapes {
   std::uint8_t rows[16] = {};
 
   constexpr void set(int tile, Index tile_rows, Index words) {
-    if (tile_rows == 0) return;
     rows[tile] = static_cast<std::uint8_t>(tile_rows);
     row_bytes[tile] = static_cast<std::uint16_t>(4 * words);
   }
@@ -37,21 +38,27 @@ struct alignas(64) TileShapes {
 template <class Unit>
 class TileRegisters {
  public:
-  // The registers' parts: two blocks of sums above two others, the rows they take, and the columns.
-  enum { upper0, upper1, lower0, lower1, upper_rows, lower_rows, columns0, columns1 };
+  /// Blocks of rows whose sums are held at once. Three leave one register for rows and one for columns, so that each is loaded twice, but
+  /// the second time from the first-level cache: of what comes from the second there is less than with two blocks.
+  static constexpr Index most_blocks = 3;
+  // Which registers are what: the sums of a block of rows and the first or second columns, the rows of a block, those columns.
+  static constexpr int sums(int block, int half) { return 2 * block + half; }
+  static constexpr int rows(int blocks, int block) { return blocks == most_blocks ? 7 : 4 + block; }
+  static constexpr int columns(int blocks, int half) { return blocks == most_blocks ? 6 : 6 + half; }
 
-  /// For `rows` rows, up to twice register_rows, and chunks of `words` words. What they hold is lost where that is new.
-  static void shape(Index rows, Index words) {
-    if (rows == rows_ && words == words_) return;
+  /// For 1 to 32 or for 48 rows, and chunks of `words` words. What the registers hold is lost where that is new.
+  static void shape(Index row_count, Index words) {
+    if (row_count == rows_ && words == words_) return;
     TileShapes shapes;
-    const Index upper = std::min(rows, register_rows), lower = rows - upper;
-    for (const int t : {upper0, upper1}) shapes.set(t, upper, panel_columns);
-    for (const int t : {lower0, lower1}) shapes.set(t, lower, panel_columns);
-    shapes.set(upper_rows, upper, words);
-    shapes.set(lower_rows, lower, words);
-    for (const int t : {columns0, columns1}) shapes.set(t, words, panel_columns);
+    const int blocks = static_cast<int>((row_count + register_rows - 1) / register_rows);
+    for (int block = 0; block < blocks; ++block) {
+      const Index count = std::min(register_rows, row_count - block * register_rows);
+      for (const int half : {0, 1}) shapes.set(sums(block, half), count, panel_columns);
+      shapes.set(rows(blocks, block), count, words);
+    }
+    for (const int half : {0, 1}) shapes.set(columns(blocks, half), words, panel_columns);
     Unit::configure(shapes);
-    rows_ = rows, words_ = words;
+    rows_ = row_count, words_ = words;
   }
   static void release() {
     if (users_ > 0 || rows_ == 0) return;
@@ -67,6 +74,8 @@ class TileRegisters {
   static inline thread_local Index rows_ = 0, words_ = 0;
   static inline thread_local int users_ = 0;
 };
+/// Rows of the largest tile on them.
+inline constexpr Index most_rows_on_tiles = 3 * register_rows;
 
 /// While one lives, its thread's tile registers keep their shape between products. Whatever else is called on that thread must leave
 /// them alone.
@@ -84,69 +93,102 @@ template <class Word>
 struct TileRows {
   const Word* const* begin;  // of the first row's, in each line
   Index lines, words, row_stride, chunk_stride;
+  Index skip = 0;  // words before the first row
 };
 
-/// tile[r][0, 16) (+)= sum_k input[r][k] . weights.first[k], tile[r][16, 32) likewise with `second`, for up to 32 rows; sums of 32 bits.
+namespace detail {
+
+/// f(block, half) for every block of rows and both columns.
+template <int Blocks, class F>
+[[gnu::always_inline]] inline void for_blocks(F&& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    (f(std::integral_constant<int, i / 2>(), std::integral_constant<int, i % 2>()), ...);
+  }(std::make_integer_sequence<int, 2 * Blocks>());
+}
+
+/// multiply_on_tiles of chunks [first, first + chunks) of `words` words in every line, for rows in so many blocks of register_rows.
+template <class Unit, int Blocks>
+void multiply_chunks(Index rows, const TileRows<std::uint32_t>& input, PanelPair<std::uint32_t> weights, std::uint32_t* out, bool go_on,
+                     Index first, Index chunks, Index words) {
+  using Tiles = typename Unit::Registers;
+  constexpr Index line = 4 * panel_columns, stride = 2 * line;
+  const auto place = [&](Index block, Index half) { return out + block * register_rows * 2 * panel_columns + half * panel_columns; };
+  Tiles::shape(rows, words);
+  for_blocks<Blocks>([&](auto block, auto half) {
+    if (go_on) Unit::template load<Tiles::sums(block, half)>(place(block, half), stride);
+    else Unit::template zero<Tiles::sums(block, half)>();
+  });
+  for (Index l = 0; l < input.lines; ++l) {
+    const std::uint32_t* row = input.begin[l] + input.skip + first * input.chunk_stride;
+    PanelPair<std::uint32_t> columns = weights.from(l * input.words + first * panel_chunk);
+    for (Index c = 0; c < chunks; ++c, row += input.chunk_stride, columns = columns.from(panel_chunk)) {
+      // The next chunk's, which the prefetchers bring too late.
+      if (words == panel_chunk)
+        for (Index k = panel_chunk; k < 2 * panel_chunk; ++k) {
+          __builtin_prefetch(columns.first + k * panel_columns);
+          __builtin_prefetch(columns.second + k * panel_columns);
+        }
+      const auto load_rows = [&](auto block) __attribute__((always_inline)) {
+        Unit::template load<Tiles::rows(Blocks, block)>(row + block * register_rows * input.row_stride, 4 * input.row_stride);
+      };
+      const auto load_columns = [&](auto half) __attribute__((always_inline)) {
+        Unit::template load<Tiles::columns(Blocks, half)>(half == 0 ? columns.first : columns.second, line);
+      };
+      const auto multiply = [&](auto block, auto half) __attribute__((always_inline)) {
+        Unit::template multiply<Tiles::sums(block, half), Tiles::rows(Blocks, block), Tiles::columns(Blocks, half)>();
+      };
+      constexpr std::integral_constant<int, 0> zero;
+      constexpr std::integral_constant<int, 1> one;
+      if constexpr (Blocks == Tiles::most_blocks) {  // forth with the first columns, back with the second
+        constexpr std::integral_constant<int, 2> two;
+        load_columns(zero);
+        load_rows(zero), multiply(zero, zero);
+        load_rows(one), multiply(one, zero);
+        load_rows(two), multiply(two, zero);
+        load_columns(one);
+        multiply(two, one);
+        load_rows(one), multiply(one, one);
+        load_rows(zero), multiply(zero, one);
+      } else {
+        load_rows(zero);
+        if constexpr (Blocks == 2) load_rows(one);
+        load_columns(zero), load_columns(one);
+        for_blocks<Blocks>(multiply);
+      }
+    }
+  }
+  for_blocks<Blocks>([&](auto block, auto half) { Unit::template store<Tiles::sums(block, half)>(place(block, half), stride); });
+}
+
+template <class Unit, int Blocks>
+void multiply_blocks(Index rows, const TileRows<std::uint32_t>& input, PanelPair<std::uint32_t> weights, std::uint32_t* out, bool go_on) {
+  const Index whole = input.words / panel_chunk, last = input.words % panel_chunk;
+  if (whole > 0) multiply_chunks<Unit, Blocks>(rows, input, weights, out, go_on, 0, whole, panel_chunk);
+  if (last > 0) multiply_chunks<Unit, Blocks>(rows, input, weights, out, go_on || whole > 0, whole, 1, last);
+}
+
+}  // namespace detail
+
+/// tile[r][0, 16) (+)= sum_k input[r][k] . weights.first[k], tile[r][16, 32) likewise with `second`, for up to 48 rows; sums of 32 bits.
 /// The weights' words are those of one line after the other. `Unit` has the instructions. Each sum takes a chunk of 16 words at a time,
 /// the lines' last and shorter ones after all others, so that it depends on its row and column alone here too.
 template <class Unit>
 void multiply_on_tiles(Index rows, const TileRows<std::uint32_t>& input, PanelPair<std::uint32_t> weights, void* tile, bool go_on) {
-  using Tiles = typename Unit::Registers;
-  constexpr Index line = 4 * panel_columns, stride = 2 * line;
   auto* const out = static_cast<std::uint32_t*>(tile);
-  auto* const out_below = out + register_rows * 2 * panel_columns;
-  const auto pass = [&](auto two, Index first, Index chunks, Index words) {
-    Tiles::shape(rows, words);
-    if (go_on) {
-      Unit::template load<Tiles::upper0>(out, stride);
-      Unit::template load<Tiles::upper1>(out + panel_columns, stride);
-      if constexpr (two) {
-        Unit::template load<Tiles::lower0>(out_below, stride);
-        Unit::template load<Tiles::lower1>(out_below + panel_columns, stride);
-      }
-    } else {
-      Unit::template zero<Tiles::upper0>();
-      Unit::template zero<Tiles::upper1>();
-      if constexpr (two) {
-        Unit::template zero<Tiles::lower0>();
-        Unit::template zero<Tiles::lower1>();
-      }
-    }
-    for (Index l = 0; l < input.lines; ++l) {
-      const std::uint32_t* row = input.begin[l] + first * input.chunk_stride;
-      PanelPair<std::uint32_t> columns = weights.from(l * input.words + first * panel_chunk);
-      for (Index c = 0; c < chunks; ++c, row += input.chunk_stride, columns = columns.from(panel_chunk)) {
-        // The next chunk's, which the prefetchers bring too late.
-        for (Index k = panel_chunk; k < 2 * panel_chunk && words == panel_chunk; ++k) {
-          __builtin_prefetch(columns.first + k * panel_columns);
-          __builtin_prefetch(columns.second + k * panel_columns);
-        }
-        Unit::template load<Tiles::upper_rows>(row, 4 * input.row_stride);
-        if constexpr (two) Unit::template load<Tiles::lower_rows>(row + register_rows * input.row_stride, 4 * input.row_stride);
-        Unit::template load<Tiles::columns0>(columns.first, line);
-        Unit::template load<Tiles::columns1>(columns.second, line);
-        Unit::template multiply<Tiles::upper0, Tiles::upper_rows, Tiles::columns0>();
-        Unit::template multiply<Tiles::upper1, Tiles::upper_rows, Tiles::columns1>();
-        if constexpr (two) Unit::template multiply<Tiles::lower0, Tiles::lower_rows, Tiles::columns0>();
-        if constexpr (two) Unit::template multiply<Tiles::lower1, Tiles::lower_rows, Tiles::columns1>();
-      }
-    }
-    Unit::template store<Tiles::upper0>(out, stride);
-    Unit::template store<Tiles::upper1>(out + panel_columns, stride);
-    if constexpr (two) {
-      Unit::template store<Tiles::lower0>(out_below, stride);
-      Unit::template store<Tiles::lower1>(out_below + panel_columns, stride);
-    }
-    go_on = true;
-  };
-  const Index whole = input.words / panel_chunk, last = input.words % panel_chunk;
-  const auto passes = [&](auto two) {
-    if (whole > 0) pass(two, 0, whole, panel_chunk);
-    if (last > 0) pass(two, whole, 1, last);
-  };
-  if (rows > register_rows) passes(std::true_type());
-  else passes(std::false_type());
-  Tiles::release();
+  constexpr Index two = 2 * register_rows;
+  if (rows == most_rows_on_tiles) {
+    detail::multiply_blocks<Unit, 3>(rows, input, weights, out, go_on);
+  } else if (rows > two) {  // the registers of rows would have to have two shapes
+    multiply_on_tiles<Unit>(two, input, weights, out, go_on);
+    TileRows<std::uint32_t> rest = input;
+    rest.skip += two * input.row_stride;
+    multiply_on_tiles<Unit>(rows - two, rest, weights, out + two * 2 * panel_columns, go_on);
+  } else if (rows > register_rows) {
+    detail::multiply_blocks<Unit, 2>(rows, input, weights, out, go_on);
+  } else {
+    detail::multiply_blocks<Unit, 1>(rows, input, weights, out, go_on);
+  }
+  Unit::Registers::release();
 }
 
 #if defined(JANUSFLOW_AMX)

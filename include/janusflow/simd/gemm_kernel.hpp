@@ -74,7 +74,7 @@ template <class Dot>
 concept OnTiles = requires { typename Dot::Tiles; };
 /// Rows of a tile, and so of a panel of inputs, at most.
 template <class Dot>
-inline constexpr Index most_panel_rows = OnTiles<Dot> ? 2 * register_rows : tile_rows;
+inline constexpr Index most_panel_rows = OnTiles<Dot> ? most_rows_on_tiles : tile_rows;
 /// Whether tiles of so many rows are on them here.
 template <class Dot>
 bool on_tiles(Index rows = most_panel_rows<Dot>) {
@@ -108,7 +108,7 @@ auto gemm_tile_for(Index rows) {
   using Word = typename Dot::InputWord;
   using Pair = PanelPair<typename Dot::WeightWord>;
   const auto in_vectors = on_tiles<Dot>(rows) ? nullptr : tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
-  return [rows, in_vectors](Index words, const Word* input, Pair weights, float* tile, Sums sums) {
+  return [=](Index words, const Word* input, Pair weights, float* tile, Sums sums) {
     if constexpr (OnTiles<Dot>)
       if (!in_vectors) return Dot::tile_on_tiles(rows, words, input, weights, tile, sums == Sums::go_on);
     in_vectors(words, input, {weights}, tile, sums);
@@ -120,7 +120,7 @@ auto conv_tile_for(Index rows) {
   using Word = typename Dot::InputWord;
   using Pair = PanelPair<typename Dot::WeightWord>;
   const auto in_vectors = on_tiles<Dot>() ? nullptr : tile_for(rows, []<int Rows>() { return &conv_tile<Dot, Rows>; });
-  return [rows, in_vectors](const KernelRuns<Word>& runs, Pair weights, float* tile) {
+  return [=](const KernelRuns<Word>& runs, Pair weights, float* tile) {
     if constexpr (OnTiles<Dot>)
       if (!in_vectors)
         return multiply_on_tiles<typename Dot::Tiles>(rows, {runs.begin, runs.lines, runs.words, runs.stride, panel_chunk}, weights, tile, false);

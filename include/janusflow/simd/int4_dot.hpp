@@ -107,7 +107,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
   static constexpr Index fewest_on_tiles = few + 1;  // fewer rows take longer there
 
   static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
-    alignas(64) std::int32_t sums[2 * register_rows * 2 * width];
+    alignas(64) std::int32_t sums[most_rows_on_tiles * 2 * width];
     GroupBytes bytes;
     std::fill_n(out, rows * 2 * width, 0.0f);
     for (Index k = 0; k < words; k += pair_words, weights = weights.from(pair_words))

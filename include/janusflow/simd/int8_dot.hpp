@@ -170,7 +170,7 @@ struct Int8Dot : ByteDot<ByteWords> {
   static constexpr Index fewest_on_tiles = 1;
 
   static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
-    alignas(64) std::int32_t sums[2 * register_rows * 2 * width];
+    alignas(64) std::int32_t sums[most_rows_on_tiles * 2 * width];
     const InputWord* const values = input + rows * panel_chunk;
     multiply_on_tiles<Tiles>(rows, {&values, 1, words - 1, panel_chunk, rows * panel_chunk}, weights.from(1), sums, false);
     scale_sums(rows, input, weights, sums, out);
