@@ -175,7 +175,8 @@ void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue
   const Index row_blocks = std::max<Index>(1, (panels * rows + high - 1) / high);
   const Index wanted = simd::on_tiles<Dot>() ? 12 : 24;
   const Index groups = std::clamp<Index>(pairs.count(), 1, std::clamp<Index>(wanted / row_blocks, wanted / 6, 8) * num_threads());
-  const Index set = blocks_at_once<Dot>(input.rows(), input.features(), row_blocks, pairs.count() * pairs.words() * simd::tile_columns, num_threads(), groups);
+  const Index weight_words = pairs.count() * pairs.words() * simd::tile_columns;
+  const Index set = blocks_at_once<Dot>(input.rows(), input.features(), row_blocks, weight_words, num_threads(), groups);
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index first = piece / (set * groups) * set, blocks = std::min(set, row_blocks - first), rest = piece - first * groups;
     const Index block = first + rest % blocks, group = rest / blocks;

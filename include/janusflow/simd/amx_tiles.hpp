@@ -38,8 +38,8 @@ struct alignas(64) TileShapes {
 template <class Unit>
 class TileRegisters {
  public:
-  /// Blocks of rows whose sums are held at once. Three leave one register for rows and one for columns, so that each is loaded twice, but
-  /// the second time from the first-level cache: of what comes from the second there is less than with two blocks.
+  /// Blocks of rows whose sums are held at once. Three leave one register for rows, so that these are loaded twice, but the second time
+  /// from the first-level cache: less comes from the second than with two blocks.
   static constexpr Index most_blocks = 3;
   // Which registers are what: the sums of a block of rows and the first or second columns, the rows of a block, those columns.
   static constexpr int sums(int block, int half) { return 2 * block + half; }
