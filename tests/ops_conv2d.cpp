@@ -69,7 +69,7 @@ TEST_CASE("conv2d: float32 against double") {
 
 TEST_CASE_TEMPLATE("conv2d: lines of any number of tiles", Dot, Float32Dot, BFloat16Dot) {
   for (const Kind& kind : {kinds[0], kinds[1], kinds[2], kinds[5]})
-    for (const Index width : {5, 7, 13, 14, 15, 29, 45}) {
+    for (const Index width : {5, 7, 13, 14, 15, 29, 45, 50}) {
       CAPTURE(width);
       auto x = random_tensor<float>(Shape{Index{2}, Index{5}, width, Index{18}}, 1);
       auto w = random_tensor<float>(Shape{Index{35}, Index{18}, kind.kernel, kind.kernel}, 2);
