@@ -113,13 +113,14 @@ double tile_flops() {
     std::fill_n(values, rows * words, 0x3f003f00u);  // bfloat16's 0.5, and bytes
     const simd::TilesInUse<Tiles> many;
     Tiles::shape(2 * rows, words);
-    for (const auto load : {&Unit::template load<4>, &Unit::template load<5>, &Unit::template load<6>, &Unit::template load<7>})
+    constexpr int upper = Tiles::rows(2, 0), lower = Tiles::rows(2, 1), first = Tiles::columns(2, 0), second = Tiles::columns(2, 1);
+    for (const auto load : {&Unit::template load<upper>, &Unit::template load<lower>, &Unit::template load<first>, &Unit::template load<second>})
       load(values, 4 * words);
     for (Index i = 0; i < iterations; ++i) {
-      Unit::template multiply<0, 4, 6>();
-      Unit::template multiply<1, 4, 7>();
-      Unit::template multiply<2, 5, 6>();
-      Unit::template multiply<3, 5, 7>();
+      Unit::template multiply<Tiles::sums(0, 0), upper, first>();
+      Unit::template multiply<Tiles::sums(0, 1), upper, second>();
+      Unit::template multiply<Tiles::sums(1, 0), lower, first>();
+      Unit::template multiply<Tiles::sums(1, 1), lower, second>();
     }
   });
 }

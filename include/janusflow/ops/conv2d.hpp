@@ -25,7 +25,7 @@ void convolve(const WordPicture<Dot>& picture, const PackedFilter<Dot>& weight, 
   if (tiles == 0) return;
   const Index tile_bytes = tile_rows * stride * kernel * static_cast<Index>(sizeof(Word));
   const Index at_once = std::clamp<Index>((Index{3} << 17) / tile_bytes, 1, tiles), pieces = (tiles + at_once - 1) / at_once;
-  const auto pixel = [&](Index tile) {  // a tile's first; register tiles are best whole
+  const auto pixel = [&](Index tile) {  // a tile's first; AMX's are best whole
     return simd::on_tiles<Dot>() ? std::min(tile * tile_rows, out_width) : tile * out_width / tiles;
   };
   parallel_for((lines.end - lines.begin) * pieces, [&](Index at) {

@@ -83,7 +83,7 @@ struct PanelTwins {
 /// Rows of the largest block of the product that one thread works on, whole panels: with a pair of weight panels it shares the second-level
 /// cache.
 template <class Dot>
-inline constexpr Index block_rows = (16 * simd::tile_rows - 1) / simd::most_panel_rows<Dot> * simd::most_panel_rows<Dot> + simd::most_panel_rows<Dot>;
+inline constexpr Index block_rows = (16 * simd::tile_rows + simd::most_panel_rows<Dot> - 1) / simd::most_panel_rows<Dot> * simd::most_panel_rows<Dot>;
 
 /// One block of the product on one thread: input rows [begin, end), block_rows at most (begin on a panel boundary), times pairs
 /// [first, last). `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile),
@@ -120,7 +120,7 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
   simd::finish_streaming();  // the epilogue may have
 }
 
-/// Rows of a block of this product. Tiles are so fast that theirs must come from the second-level cache, of which they get half.
+/// Rows of a block of this product. AMX's tiles are so fast that theirs must come from the second-level cache, of which they get half.
 template <class Dot>
 Index rows_of_blocks(Index features) {
   if (!simd::on_tiles<Dot>()) return block_rows<Dot>;
@@ -168,7 +168,7 @@ template <class Dot, class Pairs, class Epilogue>
 void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
   if (input.rows() == 1) return gemm_of_row<Dot>(input, pairs, epilogue);
   // Row blocks as equal as can be; groups of pairs so that every thread has some two dozen pieces to take where four to eight groups a
-  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again; half as many where tiles
+  // thread make as many, and none waits long for the last one. Not more, for each group reads all inputs again; half as many where AMX's tiles
   // read them so much faster.
   const Index rows = simd::panel_rows<Dot>();
   const Index panels = (input.rows() + rows - 1) / rows, high = rows_of_blocks<Dot>(input.features());

@@ -33,7 +33,7 @@ struct alignas(64) TileShapes {
   }
 };
 
-/// How a thread's tile registers are shaped. Shaping them costs as much as ten products, so a TilesInUse keeps them from one block of
+/// How a thread's tile registers are shaped. Shaping them takes far longer than a product, so a TilesInUse keeps them from one block of
 /// tiles to the next; without one they are released after every block. (The state is each thread's own.)
 template <class Unit>
 class TileRegisters {
@@ -77,8 +77,8 @@ class TileRegisters {
 /// Rows of the largest tile on them.
 inline constexpr Index most_rows_on_tiles = 3 * register_rows;
 
-/// While one lives, its thread's tile registers keep their shape between products. Whatever else is called on that thread must leave
-/// them alone.
+/// While one lives, its thread's tile registers keep their shape between products, if there are any. Whatever else is called on that thread
+/// must leave them alone.
 template <class Registers>
 struct TilesInUse {
   TilesInUse() { Registers::use(1); }
@@ -89,9 +89,8 @@ struct TilesInUse {
 
 /// The input words of some rows: in each of `lines` lines, as convolutions read them (else there is one), a row is `words` words long, its
 /// chunks are chunk_stride words apart, a chunk's rows row_stride.
-template <class Word>
 struct TileRows {
-  const Word* const* begin;  // of the first row's, in each line
+  const std::uint32_t* const* begin;  // of the first row's, in each line
   Index lines, words, row_stride, chunk_stride;
   Index skip = 0;  // words before the first row
 };
@@ -108,7 +107,7 @@ template <int Blocks, class F>
 
 /// multiply_on_tiles of chunks [first, first + chunks) of `words` words in every line, for rows in so many blocks of register_rows.
 template <class Unit, int Blocks>
-void multiply_chunks(Index rows, const TileRows<std::uint32_t>& input, PanelPair<std::uint32_t> weights, std::uint32_t* out, bool go_on,
+void multiply_chunks(Index rows, const TileRows& input, PanelPair<std::uint32_t> weights, std::uint32_t* out, bool go_on,
                      Index first, Index chunks, Index words) {
   using Tiles = typename Unit::Registers;
   constexpr Index line = 4 * panel_columns, stride = 2 * line;
@@ -161,7 +160,7 @@ void multiply_chunks(Index rows, const TileRows<std::uint32_t>& input, PanelPair
 }
 
 template <class Unit, int Blocks>
-void multiply_blocks(Index rows, const TileRows<std::uint32_t>& input, PanelPair<std::uint32_t> weights, std::uint32_t* out, bool go_on) {
+void multiply_blocks(Index rows, const TileRows& input, PanelPair<std::uint32_t> weights, std::uint32_t* out, bool go_on) {
   const Index whole = input.words / panel_chunk, last = input.words % panel_chunk;
   if (whole > 0) multiply_chunks<Unit, Blocks>(rows, input, weights, out, go_on, 0, whole, panel_chunk);
   if (last > 0) multiply_chunks<Unit, Blocks>(rows, input, weights, out, go_on || whole > 0, whole, 1, last);
@@ -173,14 +172,14 @@ void multiply_blocks(Index rows, const TileRows<std::uint32_t>& input, PanelPair
 /// The weights' words are those of one line after the other. `Unit` has the instructions. Each sum takes a chunk of 16 words at a time,
 /// the lines' last and shorter ones after all others, so that it depends on its row and column alone here too.
 template <class Unit>
-void multiply_on_tiles(Index rows, const TileRows<std::uint32_t>& input, PanelPair<std::uint32_t> weights, void* tile, bool go_on) {
+void multiply_on_tiles(Index rows, const TileRows& input, PanelPair<std::uint32_t> weights, void* tile, bool go_on) {
   auto* const out = static_cast<std::uint32_t*>(tile);
   constexpr Index two = 2 * register_rows;
   if (rows == most_rows_on_tiles) {
     detail::multiply_blocks<Unit, 3>(rows, input, weights, out, go_on);
   } else if (rows > two) {  // the registers of rows would have to have two shapes
     multiply_on_tiles<Unit>(two, input, weights, out, go_on);
-    TileRows<std::uint32_t> rest = input;
+    TileRows rest = input;
     rest.skip += two * input.row_stride;
     multiply_on_tiles<Unit>(rows - two, rest, weights, out + two * 2 * panel_columns, go_on);
   } else if (rows > register_rows) {

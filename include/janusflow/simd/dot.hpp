@@ -26,8 +26,10 @@ namespace janusflow::simd {
 //   input_words       rounds a row of floats, or of what is rounded already, into words, the last one filled with zeros
 //   step<Rows>        acc[r][j] += *input.row(r) . weight_j  for Rows rows and two weight vectors, a word deep or two
 // and an order of its sums (RowSums or BlockSums), which says how many words a step takes and how many steps a loop's turn; where
-// there are registers of whole tiles, also Tiles, their instructions (amx_tiles.hpp), tile_on_tiles, gemm_tile by
-// them, and fewest_on_tiles, the rows that it is for.
+// there are registers of whole tiles, also
+//   Tiles             their instructions (amx_tiles.hpp)
+//   tile_on_tiles     gemm_tile by them, for
+//   fewest_on_tiles   rows or more
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
 // tile. The packing and the blocking are written once, over any policy.
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 #include <utility>
 
 #include "janusflow/simd/dot.hpp"
@@ -94,13 +93,7 @@ struct ManyTiles {
   ManyTiles() {}  // so that it counts as used
 };
 template <OnTiles Dot>
-struct ManyTiles<Dot> {
-  std::optional<TilesInUse<typename Dot::Tiles::Registers>> kept;
-
-  ManyTiles() {
-    if (on_tiles<Dot>()) kept.emplace();
-  }
-};
+struct ManyTiles<Dot> : TilesInUse<typename Dot::Tiles::Registers> {};
 
 /// gemm_tile for 1 to panel_rows rows.
 template <class Dot>
