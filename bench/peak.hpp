@@ -149,8 +149,8 @@ double peak_flops() {
 }
 
 /// Seconds in which all threads together read `block` once: each its share, as `Streams` sequences side by side, asking for cache
-/// lines `ahead` bytes before they are used (0: never).
-template <int Streams>
+/// lines `ahead` bytes before they are used (0: never); Stay: they may stay in the second-level cache.
+template <int Streams, bool Stay>
 double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
   constexpr Index stride = 4 * simd::width;
   const Index part = block.size() / (num_threads() * Streams) / stride * stride;
@@ -164,7 +164,7 @@ double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
       for (Index s = 0; s < Streams; ++s)
         for (Index j = 0; j < 4; ++j) {
           const float* p = from + s * part + i + j * simd::width;
-          if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead, 0, 0);  // no need to stay in the caches
+          if (ahead) __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead, 0, Stay ? 2 : 0);
           sums[s][j] += simd::Batch::load_aligned(p);
         }
     for (auto& stream : sums)
@@ -177,8 +177,14 @@ double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
 /// kinds, so that no reader of weights can be faster.
 inline double read_bandwidth(const Tensor<float, 1>& block) {
   double best = 1e30;
-  for (const Index ahead : {Index{0}, Index{1024}, Index{4096}})
-    best = std::min({best, seconds_to_read<1>(block, ahead), seconds_to_read<2>(block, ahead), seconds_to_read<4>(block, ahead)});
+  const auto read = [&]<bool stay>(std::bool_constant<stay>, Index ahead) {
+    best = std::min({best, seconds_to_read<1, stay>(block, ahead), seconds_to_read<2, stay>(block, ahead), seconds_to_read<4, stay>(block, ahead)});
+  };
+  read(std::false_type(), 0);
+  for (const Index ahead : {1024, 4096}) {
+    read(std::false_type(), ahead);
+    read(std::true_type(), ahead);
+  }
   return static_cast<double>(block.size()) * sizeof(float) / best;
 }
 

@@ -121,12 +121,12 @@ void multiply_chunks(Index rows, const TileRows& input, PanelPair<std::uint32_t>
     const std::uint32_t* row = input.begin[l] + input.skip + first * input.chunk_stride;
     PanelPair<std::uint32_t> columns = weights.from(l * input.words + first * panel_chunk);
     for (Index c = 0; c < chunks; ++c, row += input.chunk_stride, columns = columns.from(panel_chunk)) {
-      // The next chunk's, which the prefetchers bring too late.
+      // Half a chunk ahead, for the prefetchers bring the next one too late; a few lines of either panel in turn, of which memory sends more
+      // than where they take turns line by line, or a chunk at a time.
+      constexpr Index ahead = panel_chunk / 2, lines = 4;
       if (words == panel_chunk)
-        for (Index k = panel_chunk; k < 2 * panel_chunk; ++k) {
-          __builtin_prefetch(columns.first + k * panel_columns);
-          __builtin_prefetch(columns.second + k * panel_columns);
-        }
+        for (Index k = ahead; k < ahead + panel_chunk; k += lines)
+          for (const auto* panel : {columns.first, columns.second}) prefetch(panel + k * panel_columns, lines * panel_columns);
       const auto load_rows = [&](auto block) __attribute__((always_inline)) {
         Unit::template load<Tiles::rows(Blocks, block)>(row + block * register_rows * input.row_stride, 4 * input.row_stride);
       };
@@ -223,6 +223,13 @@ struct ByteTiles : TileUnit {
   template <int Sums, int Rows, int Columns>
   static void multiply() {
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(Rows), "i"(Columns));
+  }
+};
+/// The same with signed bytes of columns.
+struct SignedByteTiles : TileUnit {
+  template <int Sums, int Rows, int Columns>
+  static void multiply() {
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(Rows), "i"(Columns));
   }
 };
 /// bfloat16 summed in float32: a chunk's products of even and of odd k apart, in order, then both sums, and that to the rest.

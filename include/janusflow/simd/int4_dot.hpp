@@ -93,9 +93,13 @@ struct Int4Dot : ByteDot<NibbleWords> {
     alignas(64) float totals[Pairs * Rows * 2 * width] = {};
     alignas(64) std::int32_t sums[Pairs * Rows * 2 * width];
     for (Index k = 0; k < words; k += pair_words) {
+      if constexpr (Rows == 1 && row_words_ahead > 0)
+        for (const auto& pair : weights)
+          for (Index w = 0; w < pair_words; ++w) pair.from(row_words_ahead + w).ask_ahead();
       for (Index half = 0; half < 2; ++half, input += Rows * panel_chunk) {
         add_up_group<Rows>(input, half, weights, sums);
-        for (std::size_t p = 0; p < Pairs; ++p) add_scaled(Rows, input, weights[p], half, sums + p * Rows * 2 * width, totals + p * Rows * 2 * width);
+        for (std::size_t p = 0; p < Pairs; ++p)
+          add_scaled<Weights::with_offset>(Rows, input, weights[p], half, sums + p * Rows * 2 * width, totals + p * Rows * 2 * width);
       }
       for (auto& pair : weights) pair = pair.from(pair_words);
     }
@@ -103,7 +107,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
   }
 
 #if defined(JANUSFLOW_AMX)
-  using Tiles = ByteTiles;
+  using Tiles = SignedByteTiles;
   static constexpr Index fewest_on_tiles = few + 1;  // fewer rows take longer there
 
   static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
@@ -112,9 +116,9 @@ struct Int4Dot : ByteDot<NibbleWords> {
     std::fill_n(out, rows * 2 * width, 0.0f);
     for (Index k = 0; k < words; k += pair_words, weights = weights.from(pair_words))
       for (Index half = 0; half < 2; ++half, input += rows * panel_chunk) {
-        bytes.unpack(weights.from(1 + half * group_words));
+        bytes.template unpack<Weights::signed_bytes>(weights.from(1 + half * group_words));
         multiply_on_tiles<Tiles>(rows, {&input, 1, head_word, panel_chunk, rows * panel_chunk}, bytes.pair(), sums, false);
-        add_scaled(rows, input, weights, half, sums, out);
+        add_scaled<Weights::signed_bytes>(rows, input, weights, half, sums, out);
       }
   }
 #endif
@@ -140,35 +144,43 @@ struct Int4Dot : ByteDot<NibbleWords> {
     } else {  // the sums leave no registers to make bytes in
       static_assert(Pairs == 1);
       GroupBytes bytes;
-      bytes.unpack(weights[0]);
+      bytes.template unpack<Weights::with_offset>(weights[0]);
       add_up<Rows>(2 * group_words, input, std::array{bytes.pair()}, sums);
     }
   }
+
+  /// How a group's weights are multiplied: as they lie, 8 above what they are, or as signed bytes.
+  enum class Weights { with_offset, signed_bytes };
 
   /// A group's weights of two panels as bytes.
   struct GroupBytes {
     alignas(64) WeightWord words[2][2 * group_words * panel_columns];
 
+    template <Weights as>
     void unpack(PanelPair<WeightWord> weights) {
-      const Words low(0x0f0f0f0fu);
+      const auto byte = [](Words x) {
+        x = x & Words(0x0f0f0f0fu);
+        return as == Weights::with_offset ? x : (x + Words(0x78787878u)) ^ Words(0x80808080u);  // each less 8: none carries over
+      };
       for (Index w = 0; w < group_words; ++w, weights = weights.from(1)) {
         const Words w0 = Words::load_aligned(weights.first), w1 = Words::load_aligned(weights.second);
-        (w0 & low).store_aligned(words[0] + 2 * w * panel_columns);
-        (w1 & low).store_aligned(words[1] + 2 * w * panel_columns);
-        (upper(w0) & low).store_aligned(words[0] + (2 * w + 1) * panel_columns);
-        (upper(w1) & low).store_aligned(words[1] + (2 * w + 1) * panel_columns);
+        byte(w0).store_aligned(words[0] + 2 * w * panel_columns);
+        byte(w1).store_aligned(words[1] + 2 * w * panel_columns);
+        byte(upper(w0)).store_aligned(words[0] + (2 * w + 1) * panel_columns);
+        byte(upper(w1)).store_aligned(words[1] + (2 * w + 1) * panel_columns);
       }
     }
     PanelPair<WeightWord> pair() const { return {words[0], words[1]}; }
   };
 
   /// Adds a group's integer sums to a tile's totals, behind its rows' heads and its columns' scales.
+  template <Weights as>
   [[gnu::always_inline]] static void add_scaled(Index rows, const InputWord* input, PanelPair<WeightWord> weights, Index half,
                                                 const std::int32_t* sums, float* totals) {
     const Batch scale0 = group_scale(weights.first, half), scale1 = group_scale(weights.second, half);
     for (Index r = 0; r < rows; ++r, sums += 2 * width, totals += 2 * width) {
       const InputWord* const head = input + r * panel_chunk + head_word;
-      const IntegerBatch row_start(start(head[0]));
+      const IntegerBatch row_start(as == Weights::with_offset ? start(head[0]) : 0);
       const Batch row_scale(scale(head[1]));
       multiply_add(started(sums, row_start), scale0 * row_scale, Batch::load_aligned(totals)).store_aligned(totals);
       multiply_add(started(sums + width, row_start), scale1 * row_scale, Batch::load_aligned(totals + width)).store_aligned(totals + width);

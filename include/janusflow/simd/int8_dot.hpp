@@ -167,7 +167,7 @@ struct Int8Dot : ByteDot<ByteWords> {
 
 #if defined(JANUSFLOW_AMX)
   using Tiles = ByteTiles;
-  static constexpr Index fewest_on_tiles = 1;
+  static constexpr Index fewest_on_tiles = 2;  // one row waits for memory, from which vectors get more
 
   static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
     alignas(64) std::int32_t sums[most_rows_on_tiles * 2 * width];
