@@ -167,7 +167,7 @@ TEST_CASE("a config is read, and spelled out") {
   Json other = good();
   other["stages"][1]["learning_rate"] = 0.002;
   CHECK(first_difference(read(other).to_json(), config.to_json()) == "stages[1].learning_rate is 0.002, not 0.001");
-  for (const auto& [pointer, value] : std::vector<std::pair<const char*, Json>>{
+  for (const auto& changed : std::vector<std::pair<const char*, Json>>{
            {"/seed", 8}, {"/from_scratch", {"*"}}, {"/prompt_dropout", 0.2}, {"/noise_levels", 3}, {"/pack_length", 9}, {"/shared_encoder", true},
            {"/losses/ar", 2}, {"/losses/rf", 2}, {"/losses/repa", 2}, {"/losses/repa_layer", 2}, {"/losses/repa_width", 2},
            {"/losses/times", "logit_normal"}, {"/losses/time_mean", 2}, {"/losses/time_deviation", 2}, {"/optimizer/beta1", 0.5},
@@ -177,9 +177,9 @@ TEST_CASE("a config is read, and spelled out") {
            {"/stages/1/batch_size", 11}, {"/stages/1/mix/text", 7}, {"/stages/1/early_mix/text", 7}, {"/stages/1/early_mix/steps", 11},
            {"/stages/1/decay/shape", "linear"}, {"/stages/1/decay/steps", 21}, {"/stages/1/decay/floor", 0.5},
            {"/stages/1/rates/language_model.*", 0.3}}) {
-    CAPTURE(pointer);
+    CAPTURE(changed.first);
     other = good();
-    other[Json::json_pointer(pointer)] = value;
+    other[Json::json_pointer(changed.first)] = changed.second;
     CHECK(!first_difference(read(other).to_json(), config.to_json()).empty());
   }
   other = good();

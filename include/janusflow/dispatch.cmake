@@ -18,6 +18,17 @@ function(janusflow_dispatch target)
     list(REMOVE_ITEM libraries janusflow::instances)
     list(APPEND libraries janusflow::janusflow)
   endif()
+  # CMake prefers LLVM's tools for clang where they are installed; they leave groups of sections as they are, and rename too late.
+  set(linker "${CMAKE_LINKER}")
+  set(objcopy "${CMAKE_OBJCOPY}")
+  if(linker MATCHES "lld")
+    find_program(JANUSFLOW_GNU_LD NAMES ld.bfd ld REQUIRED)
+    set(linker "${JANUSFLOW_GNU_LD}")
+  endif()
+  if(objcopy MATCHES "llvm")
+    find_program(JANUSFLOW_GNU_OBJCOPY NAMES objcopy REQUIRED)
+    set(objcopy "${JANUSFLOW_GNU_OBJCOPY}")
+  endif()
   set(local $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>) # a unique name would stay one for all levels
   set(levels)
   set(objects)
@@ -47,8 +58,8 @@ function(janusflow_dispatch target)
     file(WRITE "${whole}.ld" "SECTIONS { janusflow_init_${id} : { KEEP(*(SORT_BY_INIT_PRIORITY(.init_array.*) .init_array)) } }\n")
     add_custom_command(
       OUTPUT "${whole}.o"
-      COMMAND "${CMAKE_LINKER}" -r --force-group-allocation -T "${whole}.ld" -o "${whole}.all.o" ${parts}
-      COMMAND "${CMAKE_OBJCOPY}" --redefine-sym main=janusflow_main_${id} --redefine-sym janusflow_missing=janusflow_missing_${id}
+      COMMAND "${linker}" -r --force-group-allocation -T "${whole}.ld" -o "${whole}.all.o" ${parts}
+      COMMAND "${objcopy}" --redefine-sym main=janusflow_main_${id} --redefine-sym janusflow_missing=janusflow_missing_${id}
               --keep-global-symbol=janusflow_main_${id} --keep-global-symbol=janusflow_missing_${id} "${whole}.all.o" "${whole}.o"
       DEPENDS ${parts} COMMAND_EXPAND_LISTS VERBATIM)
     list(APPEND objects "${whole}.o")

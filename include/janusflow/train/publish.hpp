@@ -29,6 +29,11 @@ std::vector<SafetensorsEntry> published_entries(std::span<const TrainedTensor> t
   return entries;
 }
 
+namespace detail {
+/// Replaces the file `to` by a copy of `from`, unless they are one. Throws Error where that cannot be read or written.
+void copy_file(const std::filesystem::path& from, const std::filesystem::path& to);
+}  // namespace detail
+
 /// Copies what of a model's directory says how texts and pictures are prepared for it.
 void copy_processor(const std::filesystem::path& model, const std::filesystem::path& directory);
 

@@ -96,7 +96,7 @@ class SiglipObjective {
     write_safetensors(directory / "siglip.safetensors",
                       published_entries(tensors, optimizer, dtype, [](const std::string& name) { return name; }), {{"format", "pt"}});
     write_config(directory / "siglip.json", sizes_.vision_und_enc);
-    write_json_file(directory / "config.json", read_json_file(config_.model / "config.json"));
+    detail::copy_file(config_.model / "config.json", directory / "config.json");
     copy_processor(config_.model, directory);
   }
 
