@@ -173,18 +173,18 @@ double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
   return watch.seconds() * static_cast<double>(block.size()) / static_cast<double>(part * num_threads() * Streams);
 }
 
+/// The same with as many sequences as is fastest.
+template <bool Stay>
+double seconds_to_read(const Tensor<float, 1>& block, Index ahead) {
+  return std::min({seconds_to_read<1, Stay>(block, ahead), seconds_to_read<2, Stay>(block, ahead), seconds_to_read<4, Stay>(block, ahead)});
+}
+
 /// Bytes/s that all threads together read at most from `block`, which must be far larger than the caches: the best of passes of several
-/// kinds, so that no reader of weights can be faster.
+/// kinds, for processors differ in what is fastest.
 inline double read_bandwidth(const Tensor<float, 1>& block) {
-  double best = 1e30;
-  const auto read = [&]<bool stay>(std::bool_constant<stay>, Index ahead) {
-    best = std::min({best, seconds_to_read<1, stay>(block, ahead), seconds_to_read<2, stay>(block, ahead), seconds_to_read<4, stay>(block, ahead)});
-  };
-  read(std::false_type(), 0);
-  for (const Index ahead : {1024, 4096}) {
-    read(std::false_type(), ahead);
-    read(std::true_type(), ahead);
-  }
+  double best = seconds_to_read<false>(block, 0);
+  for (const Index ahead : {1024, 4096})
+    best = std::min({best, seconds_to_read<false>(block, ahead), seconds_to_read<true>(block, ahead)});
   return static_cast<double>(block.size()) * sizeof(float) / best;
 }
 

@@ -18,7 +18,7 @@ function(janusflow_dispatch target)
     list(REMOVE_ITEM libraries janusflow::instances)
     list(APPEND libraries janusflow::janusflow)
   endif()
-  # CMake prefers LLVM's tools for clang where they are installed; they leave groups of sections as they are, and rename too late.
+  # Where LLVM's tools are installed CMake prefers them for clang; they do not do all that is asked of them below.
   set(linker "${CMAKE_LINKER}")
   set(objcopy "${CMAKE_OBJCOPY}")
   if(linker MATCHES "lld")
