@@ -1,0 +1,27 @@
+# Has COMPILER read SOURCE with the flags that it has in COMMANDS, a compile_commands.json: what one compiler takes, another may refuse.
+# Templates that it uses are instantiated; nothing is written.
+file(READ "${COMMANDS}" commands)
+string(JSON count LENGTH "${commands}")
+math(EXPR last "${count} - 1")
+foreach(i RANGE ${last})
+  string(JSON source GET "${commands}" ${i} file)
+  if(source STREQUAL SOURCE)
+    string(JSON command GET "${commands}" ${i} command)
+    break()
+  endif()
+endforeach()
+if(NOT command)
+  message(FATAL_ERROR "${COMMANDS} does not have ${SOURCE}")
+endif()
+
+separate_arguments(arguments UNIX_COMMAND "${command}")
+while(NOT arguments MATCHES "^-") # the build's own compiler, and what it is started by
+  list(POP_FRONT arguments)
+endwhile()
+list(FIND arguments "-o" output)
+list(REMOVE_AT arguments ${output})
+list(REMOVE_AT arguments ${output})
+execute_process(COMMAND "${COMPILER}" ${arguments} -fsyntax-only -w RESULT_VARIABLE status)
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "${COMPILER} refuses ${SOURCE}")
+endif()
