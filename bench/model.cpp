@@ -271,20 +271,26 @@ std::vector<Result> run(const Settings& settings, Peaks& peaks) {
   }
   if (settings.wants("decode")) {
     randomize(language.lm_head, 5);
-    KeyValueCache cache = language.model.new_cache();
-    const SequenceContext start{&cache, 0, 0};
-    language.model(filled({{1, 32, c.language.hidden_size}}), {&start, 1}, Remember::yes);
-    double bytes = 0;  // every weight of the products is read once a token
+    double weights = 0;  // every one of the products is read once a token
     for_each_parameter(language, [&](const std::string&, auto& parameter) {
       if constexpr (requires { parameter.panels(); })
-        bytes += static_cast<double>(parameter.out_features() * parameter.words()) * sizeof(*parameter.panel(0));
+        weights += static_cast<double>(parameter.out_features() * parameter.words()) * sizeof(*parameter.panel(0));
     });
-    const auto decode = [&] {
-      const SequenceContext here{&cache, cache.length(), cache.length()};
-      language.lm_head(language.model(filled({{1, 1, c.language.hidden_size}}), {&here, 1}, Remember::yes));
-    };
-    Result& result = measure("decode", 8 * settings.repeat, full ? bytes : 0, decode, Work::bytes);
-    result.detail = concat(1 / result.seconds, " tokens/s");
+    // And so are the keys and values of what came before: of few tokens, which is how others measure it, so little that it is not counted,
+    // and of as many as a picture and a question take.
+    const double position = 2.0 * sizeof(typename P::Dot::Value) * static_cast<double>(c.language.num_hidden_layers * c.language.num_key_value_heads * c.language.head_dim);
+    for (const Index behind : {Index{32}, settings.tokens}) {
+      KeyValueCache cache = language.model.new_cache();
+      const SequenceContext start{&cache, 0, 0};
+      language.model(filled({{1, behind, c.language.hidden_size}}), {&start, 1}, Remember::yes);
+      const auto decode = [&] {
+        const SequenceContext here{&cache, cache.length(), cache.length()};
+        language.lm_head(language.model(filled({{1, 1, c.language.hidden_size}}), {&here, 1}, Remember::yes));
+      };
+      const double bytes = weights + (behind > 32 ? static_cast<double>(behind) * position : 0.0);
+      Result& result = measure("decode", 8 * settings.repeat, full ? bytes : 0, decode, Work::bytes);
+      result.detail = concat("behind ", behind, " tokens: ", 1 / result.seconds, " tokens/s");
+    }
   }
   if (settings.wants("picture_step") || settings.wants("picture")) {
     VelocityHead<P> head(c);
@@ -387,7 +393,7 @@ int main(int argc, char** argv) {
   app.add_option("--prompt", settings.prompt, "prompt tokens before the picture")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("--batch", settings.batch, "pictures in picture_step and picture")->check(CLI::Range(1, 256))->capture_default_str();
   app.add_option("--size", settings.size, "side of the pictures that are painted, in pixels, a multiple of 16; 0: the config's")->check(CLI::Range(0, 4096))->capture_default_str();
-  app.add_option("--tokens", settings.tokens, "tokens of the prefill")->check(CLI::Range(1, 8192))->capture_default_str();
+  app.add_option("--tokens", settings.tokens, "tokens of the prefill, and before a decoded one")->check(CLI::Range(1, 8192))->capture_default_str();
   app.add_option("-o,--output", settings.output, "md, json or csv")->check(CLI::IsMember({"md", "json", "csv"}))->capture_default_str();
   return bench::exit_status("model", [&] {
     examples::wrap_help(app);

@@ -161,6 +161,9 @@ const std::vector<Case> cases{
     {.dim = 8, .queries = 2, .past = 600, .seed = 130},
     {.batch = 2, .dim = 8, .queries = 5, .past = 600, .first_key = {256, 300}, .seed = 140},                  // whole blocks of padding
     {.batch = 2, .dim = 8, .queries = 2, .past = 600, .first_key = {256, 300}, .seed = 150},
+    {.heads = 11, .kv_heads = 11, .dim = 8, .queries = 1, .past = 200, .seed = 180},                          // more heads than side by side
+    {.batch = 2, .heads = 12, .kv_heads = 4, .dim = 20, .queries = 2, .past = 130, .first_key = {70, 5}, .seed = 190},
+    {.heads = 9, .kv_heads = 3, .dim = 33, .queries = 3, .seed = 200},
     {.dim = 8, .queries = 6, .causal = false, .seed = 160, .new_keys = 300},                                  // more keys than queries
     {.dim = 8, .queries = 6, .causal = false, .seed = 170, .new_keys = 1},
 };
@@ -307,6 +310,13 @@ TEST_CASE_TEMPLATE("attention: rows that are remembered lie as they were appende
   const auto check = [&] {
     for (Index s = 0; s < remembered.length(); ++s)
       for (Index c = 0; c < 6; ++c) CHECK(remembered.row(c / 3, s)[c % 3] == static_cast<float>(static_cast<T>(rows(s, c))));
+    for (Index s = 0; s < remembered.length(); ++s) {
+      REQUIRE(remembered.end_of_run(s) > s);
+      for (Index i = s; i < std::min(remembered.end_of_run(s), remembered.length()); ++i) CHECK(remembered.row(1, i) == remembered.row(1, s) + (i - s) * 3);
+      // What follows a head's rows is the next one's, to the end of the page.
+      CHECK(remembered.row(1, s) + remembered.rows_in_page(1, s) * 3 == remembered.row(0, s) + remembered.rows_in_page(0, s) * 3);
+      CHECK(remembered.rows_in_page(1, s) == remembered.end_of_run(s) - s);
+    }
   };
   CHECK(remembered.length() == 150);
   check();

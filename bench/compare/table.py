@@ -88,12 +88,17 @@ def script(name, *options):
     return None
 
 
+def depth(row):
+    """How many tokens lie before a decoded one: "behind 32 tokens: ..."."""
+    return int(row["detail"].split()[1])
+
+
 def pytorch(row, precision):
     """Median seconds of PyTorch's own; None where it has no such precision."""
     if row["name"] == "gemm":
         shape, _, inputs = row["detail"].partition(" ")
         return product(shape, precision) if precision != "q4" and inputs == "from floats" else None
-    if precision not in ("f32", "bf16") or row["detail"].startswith("in strips"):
+    if precision not in ("f32", "bf16") or row["detail"].startswith("in strips") or row["name"] == "decode" and depth(row) > 32:
         return None
     if row["name"] == "picture_step":
         return script("pytorch_step.py", "--precision", precision, "--steps", str(args.repeat))
@@ -108,9 +113,9 @@ def openvino(row, precision):
 
 def llama_cpp(row, precision):
     """Seconds by llama-bench of the user's model file, whose precision is the user's choice too."""
-    tokens = {"prefill": ["-p", "600", "-n", "0"], "decode": ["-p", "0", "-n", "32", "-d", "32"]}.get(row["name"])
-    if tokens is None or precision not in ggufs:
+    if row["name"] not in ("prefill", "decode") or precision not in ggufs:
         return None
+    tokens = ["-p", "600", "-n", "0"] if row["name"] == "prefill" else ["-p", "0", "-n", "32", "-d", str(depth(row))]
     command = [args.llama_bench, "-m", ggufs[precision], "-t", str(args.threads), "-r", str(args.repeat), "-o", "json", *tokens]
     result = json.loads(output_of(parser, command))[0]
     return (600 if row["name"] == "prefill" else 1) / result["avg_ts"]

@@ -86,6 +86,7 @@
 #include "janusflow/ops/modulate.hpp"
 #include "janusflow/ops/normalised_picture.hpp"
 #include "janusflow/ops/norms.hpp"
+#include "janusflow/ops/online_softmax.hpp"
 #include "janusflow/ops/packed.hpp"
 #include "janusflow/ops/packed_filter.hpp"
 #include "janusflow/ops/past.hpp"

@@ -145,8 +145,8 @@ class BufferPool {
     }
   }
 
-  /// Gives every unused block back to the system, but for a few small ones of other threads: call it where a stage ends whose sizes
-  /// the next stage does not share.
+  /// Gives every unused block back to the system, but for a few small ones of other threads and what shares a large page with blocks in use:
+  /// call it where a stage ends whose sizes the next stage does not share.
   void release() noexcept {
     if (auto* own = detail::ThreadBlocks::instance()) own->release();
     const std::lock_guard lock(mutex_);
@@ -209,10 +209,13 @@ class BufferPool {
     return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   }
 
+  // What is given back is whole large pages: the rest of one that were cut would be weights in small pages, and be read slower.
+  static constexpr std::size_t large_page = std::size_t{2} << 20;
+
   mutable std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;
   std::size_t pooled_ = 0;
-  Arena arena_;
+  Arena arena_{large_page};
 };
 
 /// A block of the pool, 64-byte aligned, contents undefined. Moves, does not copy.

@@ -6,8 +6,8 @@
 #include <span>
 
 #include "janusflow/ops/gemm.hpp"
+#include "janusflow/ops/online_softmax.hpp"
 #include "janusflow/ops/past.hpp"
-#include "janusflow/simd/math.hpp"
 
 namespace janusflow {
 
@@ -29,9 +29,6 @@ struct AttentionMask {
 };
 
 namespace detail {
-
-/// What scores are multiplied by, so that their softmax is one of powers of two: log2(e) / sqrt(dim).
-inline float score_scale(Index dim) { return 1.44269504f / std::sqrt(static_cast<float>(dim)); }
 
 /// Keys of one block; a multiple of the tile's columns for every width.
 inline constexpr Index key_block = 256;
@@ -64,100 +61,50 @@ class JoinedRows {
   Tensor<N, 2> copied_;
 };
 
-/// One head's keys and values by position: what is remembered, of T, then the new ones, of N.
+/// Rows of one head that lie `stride` numbers apart, and as many more of whatever follows them as may be asked for ahead.
+template <class T>
+struct RowRun {
+  const T* first;
+  Index stride, more;
+
+  const T* row(Index i) const { return first + i * stride; }
+};
+
+/// All heads' keys and values by position: what is remembered, of T, then the new ones, of N.
 template <class T, class N>
-struct HeadKeys {
+struct JoinedKeys {
   const KeysAndValues<T>* past;
   Index past_length;
   TensorView<const N, 2> keys, values;
-  Index head, dim;
+  Index dim;
 
   Index length() const { return past_length + keys.shape[0]; }
-  /// f(begin, end, row) for the keys at positions [begin, end), first those that are remembered, then the new ones: row(s)
-  /// points to the key of position s. Likewise the values.
+  /// f(begin, end, run) for the keys at positions [begin, end) that lie together, first those that are remembered, then the new ones:
+  /// run(head) is a head's RowRun of them. Likewise the values.
   template <class F>
   void for_keys(Index first, Index last, F&& f) const {
-    for_rows(past ? &past->keys : nullptr, keys, first, last, f);
+    for_runs(past ? &past->keys : nullptr, keys, first, last, f);
   }
   template <class F>
   void for_values(Index first, Index last, F&& f) const {
-    for_rows(past ? &past->values : nullptr, values, first, last, f);
+    for_runs(past ? &past->values : nullptr, values, first, last, f);
   }
 
-  auto joined_keys() const { return JoinedRows(past ? &past->keys : nullptr, past_length, keys, head, dim); }
-  auto joined_values() const { return JoinedRows(past ? &past->values : nullptr, past_length, values, head, dim); }
+  auto keys_of(Index head) const { return JoinedRows(past ? &past->keys : nullptr, past_length, keys, head, dim); }
+  auto values_of(Index head) const { return JoinedRows(past ? &past->values : nullptr, past_length, values, head, dim); }
 
  private:
   template <class F>
-  void for_rows(const HeadRows<T>* remembered, TensorView<const N, 2> rows, Index first, Index last, F& f) const {
-    if (first < past_length) f(first, std::min(last, past_length), [&](Index s) { return remembered->row(head, s); });
-    if (last > past_length) f(std::max(first, past_length), last, [&](Index s) { return rows.row(s - past_length) + head * dim; });
-  }
-};
-
-/// Running softmax of up to Rows queries, of powers of two of their scores times a scale: maximum and sum of powers so far. The
-/// powers will be rounded to T.
-template <class T, Index Rows>
-class OnlineSoftmax {
- public:
-  explicit OnlineSoftmax(float scale) : scale_(scale) {
-    std::fill_n(maximum_, lanes, -std::numeric_limits<float>::infinity());
-    std::fill_n(sum_, lanes, 0.0f);
-  }
-
-  /// Takes the scores of a block, tiles of the product [pieces][rows][tile_columns], and gives their powers to
-  /// put(row, piece, first vector, second vector). What was accumulated before must shrink by shrink(row) then; returns whether it
-  /// must at all. The rows go side by side through each part, so that none waits for its own sums.
-  template <class Put>
-  bool absorb(Index rows, const float* scores, Index pieces, Put&& put) {
-    alignas(64) float greatest[lanes], level[lanes];
-    std::copy_n(maximum_, lanes, greatest);
-    const Index stride = rows * simd::tile_columns;
-    for (Index r = 0; r < rows; ++r) {
-      const float* score = scores + r * simd::tile_columns;
-      simd::Batch first(maximum_[r]), second = first;
-      for (Index i = 0; i < pieces; ++i, score += stride) {
-        first = simd::max(first, simd::Batch::load_aligned(score));
-        second = simd::max(second, simd::Batch::load_aligned(score + simd::width));
-      }
-      greatest[r] = simd::max_of_lanes(simd::max(first, second));
+  void for_runs(const HeadRows<T>* remembered, TensorView<const N, 2> rows, Index first, Index last, F& f) const {
+    while (first < std::min(past_length, last)) {
+      const Index end = std::min({remembered->end_of_run(first), past_length, last});
+      f(first, end, [&](Index head) {
+        return RowRun<T>{remembered->row(head, first), dim, remembered->rows_in_page(head, first) - (end - first)};
+      });
+      first = end;
     }
-    bool shrinks = false;
-    for (Index r = 0; r < lanes; r += simd::width) {
-      const simd::Batch before = simd::Batch::load_aligned(maximum_ + r), now = simd::Batch::load_aligned(greatest + r);
-      // Who has nothing to see yet must not subtract infinity from itself.
-      const simd::Batch from = xsimd::select(now == simd::Batch(-std::numeric_limits<float>::infinity()), simd::Batch(0.0f), now);
-      const simd::Batch factor = simd::exp2_of_negative(before - from, scale_);
-      from.store_aligned(level + r);
-      now.store_aligned(maximum_ + r);
-      factor.store_aligned(shrink_ + r);
-      (simd::Batch::load_aligned(sum_ + r) * factor).store_aligned(sum_ + r);
-      shrinks = shrinks || xsimd::any(before != now);
-    }
-    const simd::Batch scale = scale_;  // not to be read again after every store
-    for (Index r = 0; r < rows; ++r) {
-      const float* score = scores + r * simd::tile_columns;
-      simd::Batch first(0.0f), second = first;
-      const simd::Batch from(level[r]);
-      for (Index i = 0; i < pieces; ++i, score += stride) {
-        const simd::Batch a = simd::exp2_of_negative<T>(simd::Batch::load_aligned(score) - from, scale);
-        const simd::Batch b = simd::exp2_of_negative<T>(simd::Batch::load_aligned(score + simd::width) - from, scale);
-        first += a, second += b;
-        put(r, i, a, b);
-      }
-      sum_[r] += simd::sum_of_lanes(first + second);
-    }
-    return shrinks;
+    if (first < last) f(first, last, [&](Index head) { return RowRun<N>{rows.row(first - past_length) + head * dim, rows.row_stride, 0}; });
   }
-
-  float shrink(Index row) const { return shrink_[row]; }
-  /// What the row's accumulated values must be multiplied by at the end: 0 where nothing was seen.
-  float norm(Index row) const { return sum_[row] > 0 ? 1.0f / sum_[row] : 0.0f; }
-
- private:
-  static constexpr Index lanes = (Rows + simd::width - 1) / simd::width * simd::width;  // whole vectors of rows
-  simd::Batch scale_;
-  alignas(64) float maximum_[lanes], sum_[lanes], shrink_[lanes];
 };
 
 /// What one thread needs to attend a tile of queries; made once for many tiles. Scores and sums are tiles of the product,
@@ -254,18 +201,25 @@ void attend_tile(Index begin, Index rows, Index past, Index first_key, bool caus
   }
 }
 
-/// How many rows ahead of their use the remembered ones are asked for: a head's own are too few in a row for the prefetchers.
-inline constexpr Index rows_ahead = 16;
+/// How many rows ahead of their use a run's are asked for, and the next head's behind its end: they are too few for the prefetchers.
+inline constexpr Index rows_ahead = 12;
+/// Heads of one query that a thread attends side by side, at most: their rows follow each other in each page of what is remembered.
+inline constexpr Index most_heads = 8;
 
-/// scores[s - begin] = query . row(s) for s in [begin, end), a few at a time, so that their sums do not wait for each other.
-template <class N, class Row>
-void score_rows(const N* query, Index dim, Index begin, Index end, Row&& row, float* scores) {
+/// Where the score of a head for key s of a block is, in [pieces][heads][tile_columns].
+inline Index score_place(Index heads, Index head, Index s) {
+  return (s / simd::tile_columns * heads + head) * simd::tile_columns + s % simd::tile_columns;
+}
+
+/// put(i, query . row i) for the run's first `count` rows, a few at a time, so that their sums do not wait for each other.
+template <class N, class T, class Put>
+void score_rows(const N* query, Index dim, const RowRun<T>& run, Index count, Put&& put) {
   constexpr Index few = 8;
-  for (Index s = begin; s < end; s += few) {
-    const Index count = std::min(few, end - s);
-    decltype(row(s)) rows[few];
-    for (Index i = 0; i < few; ++i) rows[i] = row(s + std::min(i, count - 1));
-    for (Index ahead = s + rows_ahead; ahead < std::min(end, s + rows_ahead + few); ++ahead) simd::prefetch(row(ahead), dim);
+  for (Index s = 0; s < count; s += few) {
+    const Index together = std::min(few, count - s);
+    const T* rows[few];
+    for (Index i = 0; i < few; ++i) rows[i] = run.row(s + std::min(i, together - 1));
+    for (Index ahead = s + rows_ahead; ahead < std::min(count + run.more, s + rows_ahead + few); ++ahead) simd::prefetch(run.row(ahead), dim);
     simd::Batch sums[few];
 #pragma GCC unroll 8
     for (auto& sum : sums) sum = simd::Batch(0.0f);
@@ -277,23 +231,23 @@ void score_rows(const N* query, Index dim, Index begin, Index end, Row&& row, fl
     }
     if (d < dim)
       for (Index i = 0; i < few; ++i) sums[i] = simd::multiply_add(simd::load(query + d, dim - d), simd::load(rows[i] + d, dim - d), sums[i]);
-    for (Index i = 0; i < count; ++i) scores[s - begin + i] = simd::sum_of_lanes(sums[i]);
+    for (Index i = 0; i < together; ++i) put(s + i, simd::sum_of_lanes(sums[i]));
   }
 }
 
-/// Adds the weighted rows [begin, end) to out [dim], a few vectors of it at a time.
-template <class Row>
-void add_weighted_rows(const float* weights, Index dim, Index begin, Index end, Row&& row, float* out) {
+/// Adds the run's first `count` rows, row i weight(i) times, to out [dim], a few vectors of it at a time.
+template <class T, class Weight>
+void add_weighted_rows(const RowRun<T>& run, Index count, Weight&& weight, Index dim, float* out) {
   const auto add = [&]<Index Vectors>(std::integral_constant<Index, Vectors>, Index d, Index lanes) {
     simd::Batch sums[Vectors];
 #pragma GCC unroll 8
     for (Index i = 0; i < Vectors; ++i) sums[i] = simd::load(out + d + i * simd::width, lanes);
-    for (Index s = begin; s < end; ++s) {
-      if (s + rows_ahead < end) simd::prefetch(row(s + rows_ahead) + d, Vectors * simd::width);
-      const auto* const value = row(s) + d;
-      const simd::Batch weight(weights[s - begin]);
+    for (Index s = 0; s < count; ++s) {
+      if (s + rows_ahead < count + run.more) simd::prefetch(run.row(s + rows_ahead) + d, Vectors * simd::width);
+      const T* const value = run.row(s) + d;
+      const simd::Batch times(weight(s));
 #pragma GCC unroll 8
-      for (Index i = 0; i < Vectors; ++i) sums[i] = simd::multiply_add(weight, simd::load(value + i * simd::width, lanes), sums[i]);
+      for (Index i = 0; i < Vectors; ++i) sums[i] = simd::multiply_add(times, simd::load(value + i * simd::width, lanes), sums[i]);
     }
 #pragma GCC unroll 8
     for (Index i = 0; i < Vectors; ++i) simd::store(sums[i], out + d + i * simd::width, lanes);
@@ -304,27 +258,38 @@ void add_weighted_rows(const float* weights, Index dim, Index begin, Index end, 
   for (; d < dim; d += simd::width) add(std::integral_constant<Index, 1>(), d, std::min(simd::width, dim - d));
 }
 
-/// Attention of one query over keys [first_key, limit) as they lie, in float32.
-template <class T, class N>
-void attend_row(const N* query, const HeadKeys<T, N>& all, Index first_key, Index limit, float* out) {
+/// Attention of `heads` heads of one query, most_heads at most, over keys [first_key, limit) as they lie, in float32; key_value_head(h)
+/// is whose keys the h-th of them sees.
+template <class T, class N, class KeyValueHead>
+void attend_row(const N* query, Index heads, KeyValueHead&& key_value_head, const JoinedKeys<T, N>& all, Index first_key, Index limit, float* out) {
   const Index dim = all.dim;
-  alignas(64) float scores[key_block];
-  OnlineSoftmax<float, 1> softmax(score_scale(dim));
-  std::fill_n(out, dim, 0.0f);
+  alignas(64) float scores[most_heads * key_block];
+  OnlineSoftmax<float, most_heads> softmax(score_scale(dim));
+  std::fill_n(out, heads * dim, 0.0f);
   for (Index block = first_key; block < limit; block += key_block) {
     const Index end = std::min(limit, block + key_block), pieces = (end - block + simd::tile_columns - 1) / simd::tile_columns;
-    std::fill(scores + (end - block), scores + pieces * simd::tile_columns, -std::numeric_limits<float>::infinity());
-    all.for_keys(block, end, [&](Index first, Index last, auto&& row) { score_rows(query, dim, first, last, row, scores + (first - block)); });
-    const bool shrinks = softmax.absorb(1, scores, pieces, [&](Index, Index i, simd::Batch first, simd::Batch second) {
-      first.store_aligned(scores + i * simd::tile_columns);
-      second.store_aligned(scores + i * simd::tile_columns + simd::width);
+    std::fill_n(scores + (pieces - 1) * heads * simd::tile_columns, heads * simd::tile_columns, -std::numeric_limits<float>::infinity());
+    all.for_keys(block, end, [&](Index first, Index last, auto&& run) {
+      for (Index h = 0; h < heads; ++h)
+        score_rows(query + h * dim, dim, run(key_value_head(h)), last - first,
+                   [&](Index i, float score) { scores[score_place(heads, h, first - block + i)] = score; });
+    });
+    const bool shrinks = softmax.absorb(heads, scores, pieces, [&](Index h, Index i, simd::Batch first, simd::Batch second) {
+      float* const weights = scores + score_place(heads, h, i * simd::tile_columns);
+      first.store_aligned(weights);
+      second.store_aligned(weights + simd::width);
     });
     if (shrinks)
-      for (Index d = 0; d < dim; ++d) out[d] *= softmax.shrink(0);
-    all.for_values(block, end, [&](Index first, Index last, auto&& row) { add_weighted_rows(scores + (first - block), dim, first, last, row, out); });
+      for (Index h = 0; h < heads; ++h)
+        for (Index d = 0; d < dim; ++d) out[h * dim + d] *= softmax.shrink(h);
+    all.for_values(block, end, [&](Index first, Index last, auto&& run) {
+      for (Index h = 0; h < heads; ++h)
+        add_weighted_rows(run(key_value_head(h)), last - first, [&](Index i) { return scores[score_place(heads, h, first - block + i)]; },
+                          dim, out + h * dim);
+    });
   }
-  const float norm = softmax.norm(0);
-  for (Index d = 0; d < dim; ++d) out[d] *= norm;
+  for (Index h = 0; h < heads; ++h)
+    for (Index d = 0; d < dim; ++d) out[h * dim + d] *= softmax.norm(h);
 }
 
 template <int R>
@@ -383,23 +348,25 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
   Tensor<float, 3> y(queries.shape);
 
   const auto past_of = [&](Index b) { return past.empty() ? Past{} : past[static_cast<std::size_t>(b)]; };
-  // Calls f with one head's keys and values.
-  const auto with_head = [&](Index b, Index head, auto&& f) {
+  // Calls f with a sequence's keys and values.
+  const auto with_keys = [&](Index b, auto&& f) {
     const Past before = past_of(b);
-    if (before.length == 0) return f(detail::HeadKeys<N, N>{nullptr, 0, keys[b], values[b], head, dim});
+    if (before.length == 0) return f(detail::JoinedKeys<N, N>{nullptr, 0, keys[b], values[b], dim});
     std::visit(
-        [&]<class T>(const KeysAndValues<T>& layer) { f(detail::HeadKeys<T, N>{&layer, before.length, keys[b], values[b], head, dim}); },
+        [&]<class T>(const KeysAndValues<T>& layer) { f(detail::JoinedKeys<T, N>{&layer, before.length, keys[b], values[b], dim}); },
         *before.layer);
   };
   const auto first_key = [&](Index b) { return mask.first_key.empty() ? 0 : mask.first_key[static_cast<std::size_t>(b)]; };
 
   if (length <= detail::few_queries) {
-    parallel_for(batch * heads, [&](Index piece) {
-      const Index b = piece / heads, head = piece % heads;
-      with_head(b, head / group, [&](const auto& all) {
+    const Index together = std::min((heads + num_threads() - 1) / num_threads(), detail::most_heads), parts = (heads + together - 1) / together;
+    parallel_for(batch * parts, [&](Index piece) {
+      const Index b = piece / parts, head = piece % parts * together;
+      with_keys(b, [&](const auto& all) {
         for (Index i = 0; i < length; ++i)
-          detail::attend_row(queries[b].row(i) + head * dim, all, first_key(b), mask.causal ? all.past_length + i + 1 : all.length(),
-                             y.data() + (b * length + i) * heads * dim + head * dim);
+          detail::attend_row(queries[b].row(i) + head * dim, std::min(together, heads - head), [&](Index h) { return (head + h) / group; }, all,
+                             first_key(b), mask.causal ? all.past_length + i + 1 : all.length(),
+                             y.data() + ((b * length + i) * heads + head) * dim);
       });
     });
     return y;
@@ -407,11 +374,11 @@ Tensor<float, 3> attention(const Q& q, const K& k, const V& v, Index heads, Inde
 
   std::vector<PackedMatrix<Dot>> packed_keys(static_cast<std::size_t>(batch * kv_heads)), packed_values(packed_keys.size());
   parallel_for(batch * kv_heads, [&](Index piece) {
-    with_head(piece / kv_heads, piece % kv_heads, [&](const auto& all) {
+    with_keys(piece / kv_heads, [&, head = piece % kv_heads](const auto& all) {
       auto& packed_key = packed_keys[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(all.length(), dim);
       auto& packed_value = packed_values[static_cast<std::size_t>(piece)] = PackedMatrix<Dot>(dim, all.length());
-      packed_key.pack_rows(all.joined_keys());
-      packed_value.pack_columns(all.joined_values());
+      packed_key.pack_rows(all.keys_of(head));
+      packed_value.pack_columns(all.values_of(head));
     });
   });
   const Index tile = simd::panel_rows<Dot>(), chunk = 4 * tile;

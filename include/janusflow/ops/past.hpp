@@ -23,6 +23,10 @@ class HeadRows {
   Index length() const { return length_; }
   /// A head's D numbers at position s.
   const T* row(Index head, Index s) const { return pages_[static_cast<std::size_t>(s / positions)].data() + place(head, s); }
+  /// The first position behind s whose row does not follow in memory.
+  static Index end_of_run(Index s) { return (s / positions + 1) * positions; }
+  /// Rows that follow in memory from a head's at position s on, to the end of the page: the next heads' too.
+  Index rows_in_page(Index head, Index s) const { return (heads_ - head) * positions - s % positions; }
 
   /// Appends rows [T, heads * D] of float or bfloat16; throws on rows of another width.
   template <class N>
