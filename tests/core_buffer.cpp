@@ -82,6 +82,24 @@ TEST_CASE("a block serves what is somewhat smaller, and nothing much smaller") {
   CHECK(again.data() == block);
 }
 
+TEST_CASE("release keeps what shares a large page with a block in use, which would else lie in small ones") {
+  BufferPool& pool = BufferPool::instance();
+  std::size_t size = 300'000, next_size = size;
+  auto* const used = static_cast<char*>(pool.allocate(size));
+  auto* const unused = static_cast<char*>(pool.allocate(next_size));
+  if (unused == used + size && reinterpret_cast<std::uintptr_t>(unused) % (std::size_t{2} << 20) != 0) {  // both are of the arena, and of one page
+    unused[0] = 7;
+    pool.deallocate(unused, next_size);
+    pool.release();
+    next_size = 300'000;
+    auto* const again = static_cast<char*>(pool.allocate(next_size));
+    CHECK(again == unused);
+    CHECK(again[0] == 7);
+  }
+  pool.deallocate(unused, next_size);
+  pool.deallocate(used, size);
+}
+
 TEST_CASE("release gives everything unused back and leaves what is in use") {
   BufferPool& pool = BufferPool::instance();
   Buffer used(5'000'000);

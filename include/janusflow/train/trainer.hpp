@@ -176,8 +176,8 @@ class Trainer {
     if (name.empty()) return count - 1;
     for (Index i = 0; i < count; ++i) {
       if (config_.stages[static_cast<std::size_t>(i)].name != name) continue;
-      require(i <= progress_.stage, "stage ", name, " comes behind ", config_.stages[static_cast<std::size_t>(progress_.stage)].name,
-              ", which is not done yet");
+      if (i > progress_.stage)  // so there is such a stage, which a finished run's number is behind
+        fail("stage ", name, " comes behind ", config_.stages[static_cast<std::size_t>(progress_.stage)].name, ", which is not done yet");
       require(i == progress_.stage, "stage ", name, " is done already");
       return i;
     }
