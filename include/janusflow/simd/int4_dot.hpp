@@ -99,7 +99,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
       for (Index half = 0; half < 2; ++half, input += Rows * panel_chunk) {
         add_up_group<Rows>(input, half, weights, sums);
         for (std::size_t p = 0; p < Pairs; ++p)
-          add_scaled<Weights::with_offset>(Rows, input, weights[p], half, sums + p * Rows * 2 * width, totals + p * Rows * 2 * width);
+          add_scaled<Weights::with_offset, 1>(Rows, input, weights[p], half, {sums + p * Rows * 2 * width}, totals + p * Rows * 2 * width);
       }
       for (auto& pair : weights) pair = pair.from(pair_words);
     }
@@ -111,15 +111,18 @@ struct Int4Dot : ByteDot<NibbleWords> {
   static constexpr Index fewest_on_tiles = few + 1;  // fewer rows take longer there
 
   static void tile_on_tiles(Index rows, Index words, const InputWord* input, PanelPair<WeightWord> weights, float* out, bool) {
-    alignas(64) std::int32_t sums[most_rows_on_tiles * 2 * width];
-    GroupBytes bytes;
+    alignas(64) std::int32_t sums[2][most_rows_on_tiles * 2 * width];
+    GroupBytes bytes[2];
     std::fill_n(out, rows * 2 * width, 0.0f);
-    for (Index k = 0; k < words; k += pair_words, weights = weights.from(pair_words))
-      for (Index half = 0; half < 2; ++half, input += rows * panel_chunk) {
-        bytes.template unpack<Weights::signed_bytes>(weights.from(1 + half * group_words));
-        multiply_on_tiles<Tiles>(rows, {&input, 1, head_word, panel_chunk, rows * panel_chunk}, bytes.pair(), sums, false);
-        add_scaled<Weights::signed_bytes>(rows, input, weights, half, sums, out);
+    // Both groups of a pair before their sums are scaled: a total is then read and written once for both.
+    for (Index k = 0; k < words; k += pair_words, weights = weights.from(pair_words), input += 2 * rows * panel_chunk) {
+      for (const Index half : {0, 1}) bytes[half].template unpack<Weights::signed_bytes>(weights.from(1 + half * group_words));
+      for (const Index half : {0, 1}) {
+        const InputWord* const group_input = input + half * rows * panel_chunk;
+        multiply_on_tiles<Tiles>(rows, {&group_input, 1, head_word, panel_chunk, rows * panel_chunk}, bytes[half].pair(), sums[half], false);
       }
+      add_scaled<Weights::signed_bytes, 2>(rows, input, weights, 0, {sums[0], sums[1]}, out);
+    }
   }
 #endif
 
@@ -173,17 +176,25 @@ struct Int4Dot : ByteDot<NibbleWords> {
     PanelPair<WeightWord> pair() const { return {words[0], words[1]}; }
   };
 
-  /// Adds a group's integer sums to a tile's totals, behind its rows' heads and its columns' scales.
-  template <Weights as>
+  /// Adds the integer sums of a group, the first or second, or of both to a tile's totals, behind their rows' heads and their columns'
+  /// scales; `half` is the first one's.
+  template <Weights as, std::size_t Groups>
   [[gnu::always_inline]] static void add_scaled(Index rows, const InputWord* input, PanelPair<WeightWord> weights, Index half,
-                                                const std::int32_t* sums, float* totals) {
-    const Batch scale0 = group_scale(weights.first, half), scale1 = group_scale(weights.second, half);
-    for (Index r = 0; r < rows; ++r, sums += 2 * width, totals += 2 * width) {
-      const InputWord* const head = input + r * panel_chunk + head_word;
-      const IntegerBatch row_start(as == Weights::with_offset ? start(head[0]) : 0);
-      const Batch row_scale(scale(head[1]));
-      multiply_add(started(sums, row_start), scale0 * row_scale, Batch::load_aligned(totals)).store_aligned(totals);
-      multiply_add(started(sums + width, row_start), scale1 * row_scale, Batch::load_aligned(totals + width)).store_aligned(totals + width);
+                                                std::array<const std::int32_t*, Groups> sums, float* totals) {
+    Batch scales[Groups][2];
+    for (std::size_t g = 0; g < Groups; ++g, ++half) scales[g][0] = group_scale(weights.first, half), scales[g][1] = group_scale(weights.second, half);
+    for (Index r = 0; r < rows; ++r, input += panel_chunk, totals += 2 * width) {
+      Batch first = Batch::load_aligned(totals), second = Batch::load_aligned(totals + width);
+      for (std::size_t g = 0; g < Groups; ++g) {
+        const InputWord* const head = input + static_cast<Index>(g) * rows * panel_chunk + head_word;
+        const IntegerBatch row_start(as == Weights::with_offset ? start(head[0]) : 0);
+        const Batch row_scale(scale(head[1]));
+        first = multiply_add(started(sums[g], row_start), scales[g][0] * row_scale, first);
+        second = multiply_add(started(sums[g] + width, row_start), scales[g][1] * row_scale, second);
+        sums[g] += 2 * width;
+      }
+      first.store_aligned(totals);
+      second.store_aligned(totals + width);
     }
   }
 
