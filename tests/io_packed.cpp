@@ -135,9 +135,9 @@ TEST_CASE("packed: malformed files give one sentence with the file, the key and 
   ends(refusal<Int8>(Dtype::u8, {1, 19, 16, 4}), "has shape [1, 19, 16, 4], expected [2, 19, 16, 4]");
   ends(refusal<Int8>(Dtype::u8, {4, 19, 8, 4}), "has shape [4, 19, 8, 4], expected [21, 70]");  // another width
   ends(refusal<Int8>(Dtype::u8, {21, 72}), "has shape [21, 72], expected [21, 70]");
-  ends(refusal<Int4>(Dtype::u32, {2, 16, 16}), "has shape [2, 16, 16], expected [2, 18, 16]");
+  ends(refusal<Int4>(Dtype::u32, {2, 18, 16}), "has shape [2, 18, 16], expected [2, 19, 16]");
   ends(refusal<Int8>(Dtype::u8, {2, 19, 16, 4}, 0x7fc00000u), "holds a scale that is NaN or infinite");
-  ends(refusal<Int4>(Dtype::u32, {2, 18, 16}, 0x00007f80u), "holds a scale that is NaN or infinite");
+  ends(refusal<Int4>(Dtype::u32, {2, 19, 16}, 0x7f800000u), "holds a scale that is NaN or infinite");
   ends(refusal<BFloat16>(Dtype::bf16, {2, 35, 16, 2}, 0x7f800000u), "holds NaN or infinity");
   // Nothing is converted that would be refused, and nothing twice.
   const Folder folder;

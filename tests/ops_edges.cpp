@@ -74,12 +74,13 @@ TEST_CASE_TEMPLATE("the smallest numbers are rounded as any others, down to step
   }
 }
 
-TEST_CASE("int8: as many inputs as a sum of 32 bits surely holds, and not one more") {
-  const Index deepest = Int8Dot::deepest;
-  const auto y = jf::linear(filled(Shape{Index{2}, deepest}, -1), packed<Int8Dot>(filled(Shape{Index{1}, deepest})));
-  CHECK(y(1, 0) == doctest::Approx(-static_cast<double>(deepest)));
-  CHECK(message_of([&] { jf::PackedMatrix<Int8Dot>(1, deepest + 1); }) ==
-        "int8: a weight [1, 133145] has more than 133144 inputs, whose sum fits 32 bits");
+TEST_CASE_TEMPLATE("as many inputs as a sum of 32 bits surely holds, and not one more", Dot, Int8Dot, Int4Dot) {
+  const Index deepest = Dot::deepest;
+  const auto weight = packed<Dot>(filled(Shape{Index{1}, deepest}));
+  for (const Index rows : {2, 9}) CHECK(jf::linear(filled(Shape{rows, deepest}, -1), weight)(1, 0) == doctest::Approx(-static_cast<double>(deepest)));
+  CHECK(message_of([&] { jf::PackedMatrix<Dot>(1, deepest + 1); }) ==
+        (std::is_same_v<Dot, Int8Dot> ? "int8: a weight [1, 133145] has more than 133144" : "q4: a weight [1, 132105] has more than 132104") +
+            std::string(" inputs, whose sum fits 32 bits"));
 }
 
 TEST_CASE("a past must be there") {

@@ -71,15 +71,13 @@ template <class Dot>
 void require_finite_scales([[maybe_unused]] std::span<const typename Dot::WeightWord> words, [[maybe_unused]] Index words_each,
                            [[maybe_unused]] const RawTensor& raw) {
   if constexpr (Dot::quantised) {
-    const Index every = std::is_same_v<Dot, simd::Int4Dot> ? simd::Int4Dot::pair_words : words_each;
     std::atomic<bool> finite = true;
-    parallel_chunks(std::ssize(words) / simd::panel_columns / every, 1024, [&](Index begin, Index end) {
+    parallel_chunks(std::ssize(words) / simd::panel_columns / words_each, 1024, [&](Index begin, Index end) {
       bool found = false;
       for (Index i = begin; i < end; ++i)
         for (Index j = 0; j < simd::panel_columns; ++j) {
-          const std::uint32_t word = words[static_cast<std::size_t>(i * every * simd::panel_columns + j)];
+          const std::uint32_t word = words[static_cast<std::size_t>(i * words_each * simd::panel_columns + j)];
           found |= (word & 0x7f800000u) == 0x7f800000u;
-          if constexpr (std::is_same_v<Dot, simd::Int4Dot>) found |= (word & 0x7f80u) == 0x7f80u;
         }
       if (found) finite = false;
     });

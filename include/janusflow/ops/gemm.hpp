@@ -80,6 +80,32 @@ struct PanelTwins {
   simd::PanelPair<typename Dot::WeightWord> at(Index pair, Index word) const { return {left.panel(pair, word), right.panel(pair, word)}; }
 };
 
+/// The pairs of a policy for few rows as its other policy has them: each is made anew, in memory of this one's own, where the one before was.
+template <class Dot, class Pairs>
+class PairsForManyRows {
+ public:
+  explicit PairsForManyRows(const Pairs& pairs)
+      : pairs(pairs), memory(static_cast<std::size_t>(apart() + words() * simd::panel_columns) * sizeof(Word)) {}
+
+  Index words() const { return Dot::many_rows_words(pairs.words()); }
+  Index count() const { return pairs.count(); }
+  simd::PanelPair<typename Dot::WeightWord> at(Index pair, Index) const {
+    auto* const first = static_cast<Word*>(memory.data());
+    const auto [from_first, from_second] = pairs.at(pair, 0);
+    Dot::for_many_rows(pairs.words(), from_first, first);
+    Dot::for_many_rows(pairs.words(), from_second, first + apart());
+    return {first, first + apart()};
+  }
+
+ private:
+  using Word = typename Dot::WeightWord;
+
+  Index apart() const { return simd::whole_lines ? words() * simd::panel_columns : simd::width; }
+
+  const Pairs& pairs;
+  mutable Buffer memory;
+};
+
 /// Rows of the largest block of the product that one thread works on, whole panels: with a pair of weight panels it shares the second-level
 /// cache.
 template <class Dot>
@@ -123,7 +149,7 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
 /// Rows of a block of this product. AMX's tiles are so fast that theirs must come from the second-level cache, of which they get half.
 template <class Dot>
 Index rows_of_blocks(Index features) {
-  if (!simd::on_tiles<Dot>()) return block_rows<Dot>;
+  if (!simd::on_tiles<simd::ForManyRows<Dot>>()) return block_rows<Dot>;
   const Index row_bytes = input_row_words<Dot>(features) * static_cast<Index>(sizeof(typename Dot::InputWord));
   const Index fitting = static_cast<Index>(second_cache_bytes() / 2) / std::max<Index>(1, row_bytes), panel = simd::panel_rows<Dot>();
   return std::clamp(fitting / panel * panel, panel, block_rows<Dot>);
@@ -173,16 +199,22 @@ void gemm(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue
   const Index rows = simd::panel_rows<Dot>();
   const Index panels = (input.rows() + rows - 1) / rows, high = rows_of_blocks<Dot>(input.features());
   const Index row_blocks = std::max<Index>(1, (panels * rows + high - 1) / high);
-  const Index wanted = simd::on_tiles<Dot>() ? 12 : 24;
+  using Many = simd::ForManyRows<Dot>;
+  const Index wanted = simd::on_tiles<Many>() ? 12 : 24;
   const Index groups = std::clamp<Index>(pairs.count(), 1, std::clamp<Index>(wanted / row_blocks, wanted / 6, 8) * num_threads());
   const Index weight_words = pairs.count() * pairs.words() * simd::tile_columns;
   const Index set = blocks_at_once<Dot>(input.rows(), input.features(), row_blocks, weight_words, num_threads(), groups);
   parallel_for(row_blocks * groups, [&](Index piece) {
     const Index first = piece / (set * groups) * set, blocks = std::min(set, row_blocks - first), rest = piece - first * groups;
     const Index block = first + rest % blocks, group = rest / blocks;
-    gemm_block<Dot>(block * panels / row_blocks * rows, std::min(input.rows(), (block + 1) * panels / row_blocks * rows),
-                    [&](Index row) { return input.panel(row); }, pairs, group * pairs.count() / groups,
-                    (group + 1) * pairs.count() / groups, epilogue);
+    const Index begin = block * panels / row_blocks * rows, end = std::min(input.rows(), (block + 1) * panels / row_blocks * rows);
+    const auto multiply = [&]<class Policy>(std::type_identity<Policy>, const auto& its_pairs) {
+      gemm_block<Policy>(begin, end, [&](Index row) { return input.panel(row); }, its_pairs, group * pairs.count() / groups,
+                         (group + 1) * pairs.count() / groups, epilogue);
+    };
+    if constexpr (simd::ForFewRows<Dot>)
+      if (end - begin > simd::most_tile_rows<Dot>) return multiply(std::type_identity<Many>(), PairsForManyRows<Dot, Pairs>(pairs));
+    multiply(std::type_identity<Dot>(), pairs);
   });
 }
 

@@ -225,13 +225,6 @@ struct ByteTiles : TileUnit {
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(Rows), "i"(Columns));
   }
 };
-/// The same with signed bytes of columns.
-struct SignedByteTiles : TileUnit {
-  template <int Sums, int Rows, int Columns>
-  static void multiply() {
-    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(Rows), "i"(Columns));
-  }
-};
 /// bfloat16 summed in float32: a chunk's products of even and of odd k apart, in order, then both sums, and that to the rest.
 struct BFloat16Tiles : TileUnit {
   template <int Sums, int Rows, int Columns>

@@ -229,12 +229,6 @@ struct NibbleWords : ByteWords {
       }
     }
   }
-  template <std::size_t Rows>
-  [[gnu::always_inline]] static void to_rows(IntegerBatch (&sums)[Rows][2]) {
-#pragma GCC unroll 16
-    for (auto& row : sums)
-      for (auto& halves : row) halves = IntegerBatch(sums_of_pairs(halves));
-  }
 };
 #else
 using NibbleWords = ByteWords;

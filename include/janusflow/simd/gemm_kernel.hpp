@@ -59,21 +59,43 @@ void conv_tile(const KernelRuns<typename Dot::InputWord>& runs, PanelPair<typena
   put_down<Rows>(acc, tile);
 }
 
-/// Of the functions that Of{}.template operator()<Rows>() gives for 1 to tile_rows rows, the one for `rows`.
-template <class Of>
+/// Of the functions that Of{}.template operator()<Rows>() gives for 1 to `most` rows, the one for `rows`.
+template <int most = tile_rows, class Of>
 auto tile_for(Index rows, Of) {
   static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
     return std::array{Of{}.template operator()<I + 1>()...};
-  }(std::make_integer_sequence<int, tile_rows>());
+  }(std::make_integer_sequence<int, most>());
   return table[static_cast<std::size_t>(rows - 1)];
 }
+
+/// Rows of a policy's largest tile in vector registers.
+template <class Dot>
+inline constexpr int most_tile_rows = [] {
+  if constexpr (requires { Dot::most_rows; }) return Dot::most_rows;
+  else return tile_rows;
+}();
+
+/// A policy that has another one's weights, its ManyRows', made of its own where rows are more than its largest tile's.
+template <class Dot>
+concept ForFewRows = requires { typename Dot::ManyRows; } && !std::is_same_v<typename Dot::ManyRows, Dot>;
+template <class Dot>
+struct PolicyForManyRows {
+  using type = Dot;
+};
+template <ForFewRows Dot>
+struct PolicyForManyRows<Dot> {
+  using type = typename Dot::ManyRows;
+};
+/// By which a policy's products of many rows are made.
+template <class Dot>
+using ForManyRows = typename PolicyForManyRows<Dot>::type;
 
 /// Whether a policy's products may be on AMX's tiles.
 template <class Dot>
 concept OnTiles = requires { typename Dot::Tiles; };
 /// Rows of a tile, and so of a panel of inputs, at most.
 template <class Dot>
-inline constexpr Index most_panel_rows = OnTiles<Dot> ? most_rows_on_tiles : tile_rows;
+inline constexpr Index most_panel_rows = OnTiles<ForManyRows<Dot>> ? most_rows_on_tiles : most_tile_rows<ForManyRows<Dot>>;
 /// Whether tiles of so many rows are on them here.
 template <class Dot>
 bool on_tiles(Index rows = most_panel_rows<Dot>) {
@@ -84,7 +106,7 @@ bool on_tiles(Index rows = most_panel_rows<Dot>) {
 /// Rows of a tile, and so of a panel of inputs, on this machine.
 template <class Dot>
 Index panel_rows() {
-  return on_tiles<Dot>() ? most_panel_rows<Dot> : tile_rows;
+  return on_tiles<ForManyRows<Dot>>() ? most_panel_rows<Dot> : most_tile_rows<ForManyRows<Dot>>;
 }
 
 /// To be kept while a thread multiplies one tile after the other.
@@ -95,12 +117,12 @@ struct ManyTiles {
 template <OnTiles Dot>
 struct ManyTiles<Dot> : TilesInUse<typename Dot::Tiles::Registers> {};
 
-/// gemm_tile for 1 to panel_rows rows.
+/// gemm_tile for 1 to panel_rows rows, for few rows' policies to most_tile_rows.
 template <class Dot>
 auto gemm_tile_for(Index rows) {
   using Word = typename Dot::InputWord;
   using Pair = PanelPair<typename Dot::WeightWord>;
-  const auto in_vectors = on_tiles<Dot>(rows) ? nullptr : tile_for(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
+  const auto in_vectors = on_tiles<Dot>(rows) ? nullptr : tile_for<most_tile_rows<Dot>>(rows, []<int Rows>() { return &gemm_tile<Dot, Rows>; });
   return [=](Index words, const Word* input, Pair weights, float* tile, Sums sums) {
     if constexpr (OnTiles<Dot>)
       if (!in_vectors) return Dot::tile_on_tiles(rows, words, input, weights, tile, sums == Sums::go_on);

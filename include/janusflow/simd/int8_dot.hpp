@@ -37,26 +37,29 @@ struct ByteDot : Machine {
     add_products<ByteDot, Rows>(sum, words, PanelRows<InputWord, Rows>{input}, weights);
     put_down<Rows>(sum, sums);
   }
-  /// Sums that were put down, with what their row started from, as floats.
-  static Batch started(const std::int32_t* sums, IntegerBatch start) {
-    return to_float(IntegerBatch::load_aligned(sums) + start);
+  /// A number in place of an input word, as the head of a row of inputs has them: where its integer sum starts, and its scale.
+  template <class Number>
+  static void put_number(Number number, InputWord& to) {
+    to = {};
+    std::memcpy(static_cast<void*>(&to), &number, sizeof(number));
   }
-
-  /// The head of a row of inputs, or of a group of them: where its integer sum starts, and the scale.
-  static void put_head(std::int32_t start, float scale, InputWord* to) {
-    to[0] = to[1] = {};
-    std::memcpy(to, &start, sizeof(start));
-    std::memcpy(to + 1, &scale, sizeof(scale));
+  template <class Number>
+  static Number number(const InputWord& word) {
+    Number number;
+    std::memcpy(&number, &word, sizeof(number));
+    return number;
   }
-  static std::int32_t start(const InputWord& word) {
-    std::int32_t start;
-    std::memcpy(&start, &word, sizeof(start));
-    return start;
-  }
-  static float scale(const InputWord& word) {
-    float scale;
-    std::memcpy(&scale, &word, sizeof(scale));
-    return scale;
+  /// A tile's integer sums as its results: behind the rows' heads, which they start from or have started from, and the columns' scales.
+  template <bool started>
+  [[gnu::always_inline]] static void scale_sums(Index rows, const InputWord* input, PanelPair<WeightWord> weights, const std::int32_t* sums,
+                                                float* out) {
+    const Batch scale0 = reinterpret<Batch>(Words::load_aligned(weights.first)), scale1 = reinterpret<Batch>(Words::load_aligned(weights.second));
+    for (Index r = 0; r < rows; ++r, input += panel_chunk, sums += 2 * width, out += 2 * width) {
+      const IntegerBatch start(started ? 0 : number<std::int32_t>(input[0]));
+      const Batch row_scale(number<float>(input[1]));
+      (to_float(IntegerBatch::load_aligned(sums) + start) * (scale0 * row_scale)).store_aligned(out);
+      (to_float(IntegerBatch::load_aligned(sums + width) + start) * (scale1 * row_scale)).store_aligned(out + width);
+    }
   }
 
   /// Minus what the weights' offset adds to a row's sum, less what a step takes off.
@@ -153,7 +156,8 @@ struct Int8Dot : ByteDot<ByteWords> {
       sums += quantise(values + begin, std::min(at_once, k - begin), 1.0f / scale, q);
       for (Index w = 0; w < panel_chunk; ++w) to[w] = input_word(q + w * depth);
     }
-    put_head(start_of(sum_of(sums), offset), scale, head);
+    put_number(start_of(sum_of(sums), offset), head[0]);
+    put_number(scale, head[1]);
   }
 
   template <int Rows, std::size_t Pairs>
@@ -162,7 +166,7 @@ struct Int8Dot : ByteDot<ByteWords> {
     auto values = weights;
     for (auto& pair : values) pair = pair.from(1);
     add_up<Rows>(words - 1, input + Rows * panel_chunk, values, sums);
-    for (std::size_t p = 0; p < Pairs; ++p) scale_sums(Rows, input, weights[p], sums + p * Rows * 2 * width, out + p * Rows * 2 * width);
+    for (std::size_t p = 0; p < Pairs; ++p) scale_sums<false>(Rows, input, weights[p], sums + p * Rows * 2 * width, out + p * Rows * 2 * width);
   }
 
 #if defined(JANUSFLOW_AMX)
@@ -173,23 +177,11 @@ struct Int8Dot : ByteDot<ByteWords> {
     alignas(64) std::int32_t sums[most_rows_on_tiles * 2 * width];
     const InputWord* const values = input + rows * panel_chunk;
     multiply_on_tiles<Tiles>(rows, {&values, 1, words - 1, panel_chunk, rows * panel_chunk}, weights.from(1), sums, false);
-    scale_sums(rows, input, weights, sums, out);
+    scale_sums<false>(rows, input, weights, sums, out);
   }
 #endif
 
  private:
-  /// A tile's integer sums as its results: behind the rows' heads and the columns' scales.
-  [[gnu::always_inline]] static void scale_sums(Index rows, const InputWord* input, PanelPair<WeightWord> weights, const std::int32_t* sums,
-                                                float* out) {
-    const Batch scale0 = reinterpret<Batch>(Words::load_aligned(weights.first)), scale1 = reinterpret<Batch>(Words::load_aligned(weights.second));
-    for (Index r = 0; r < rows; ++r, sums += 2 * width, out += 2 * width) {
-      const IntegerBatch row_start(start(input[r * panel_chunk]));
-      const Batch row_scale(scale(input[r * panel_chunk + 1]));
-      (started(sums, row_start) * (scale0 * row_scale)).store_aligned(out);
-      (started(sums + width, row_start) * (scale1 * row_scale)).store_aligned(out + width);
-    }
-  }
-
   static constexpr Index at_once = panel_chunk * depth;  // values of a chunk
 };
 
