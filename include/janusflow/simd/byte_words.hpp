@@ -212,8 +212,8 @@ struct ByteWords : RowSums {
 #endif
 
 #if defined(JANUSFLOW_BYTE_PAIRS)
-/// The same for weights of 4 bits, whose products add up in 16 bits: of up to eight words between from_rows and to_rows, two of at most
-/// 15 times 127 each.
+/// The same for weights of 4 bits, whose products add up in 16 bits, two sums in place of one: of up to eight words, two of at most 15 times
+/// 127 each.
 struct NibbleWords : ByteWords {
   static constexpr std::int32_t taken_off = 0;
 

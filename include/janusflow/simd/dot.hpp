@@ -31,7 +31,11 @@ namespace janusflow::simd {
 //   tile_on_tiles     gemm_tile by them, for
 //   fewest_on_tiles   rows or more
 // A quantised one (int8_dot.hpp, int4_dot.hpp) has integers in its words, and scales among them; it packs whole rows and sums a whole
-// tile. The packing and the blocking are written once, over any policy.
+// tile. One whose tiles are for few rows has
+//   most_rows         those of its largest tile
+//   ManyRows          the policy by which more rows are multiplied, on the same inputs
+//   for_many_rows     makes that one's words of its own, many_rows_words of them
+// The packing and the blocking are written once, over any policy.
 
 /// Weights in a register: of some steps in a row gcc 12 would read them from memory, or make them anew, for each of their products.
 inline Batch in_register(Batch weights) {
