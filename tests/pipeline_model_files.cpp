@@ -74,10 +74,13 @@ TEST_CASE("model files: a packed matrix of another shape is refused too") {
   const TinyModel other;
   JanusFlow<Int4> whole(read_config<JanusFlowConfig>(other.path() / "config.json"));
   auto entries = packed_entries(whole, std::make_shared<const Checkpoint>(golden_tiny));
-  auto& head = entry_of(entries, "language_model.lm_head.weight");
-  std::swap(head.shape[1], head.shape[2]);
+  auto& down = entry_of(entries, "language_model.model.layers.0.mlp.down_proj.weight");
+  REQUIRE(down.shape[0] != down.shape[1]);
+  std::swap(down.shape[0], down.shape[1]);
   write_safetensors(other.path() / "model.safetensors", entries, {{packed_precision_key, "q4"}});
-  CHECK(io_testing::contains(error_of([&] { ModelFiles::open(other.path()); }), "language_model.lm_head.weight has shape ["));
+  const std::string sentence = error_of([&] { ModelFiles::open(other.path()); });
+  CHECK(io_testing::contains(sentence, concat("0.mlp.down_proj.weight has shape ", Extents{down.shape}, ", not that of [64, ")));
+  CHECK(sentence.ends_with("] packed for q4: convert the published checkpoint again"));
 }
 
 TEST_CASE("model files: frequencies that older writers kept are no part of it, nor is the shape that they gave a vector") {

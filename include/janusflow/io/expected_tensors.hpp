@@ -45,7 +45,12 @@ inline CheckpointDifference compare(const Checkpoint& checkpoint, const std::map
       if (!added) difference.unknown.push_back(tensor.key);
       continue;
     }
-    if (is_packed(tensor) && packed_fits(tensor, *found->second)) continue;
+    if (is_packed(tensor)) {
+      if (!packed_fits(tensor, *found->second))
+        difference.misshapen.push_back(concat(tensor.name(), " has shape ", Extents{tensor.shape}, ", not that of ", Extents{*found->second},
+                                              " packed for ", detail::packed_form(tensor), ": convert the published checkpoint again"));
+      continue;
+    }
     try {
       tensor.require_shape(*found->second, Ones::ignored);
     } catch (const Error& error) {
