@@ -187,6 +187,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
     Bits pairs;  // the step in the lower 16 bits, the middle in the upper ones
 
     Factors(Words word, Index half) : pairs((Bits)((half == 0 ? (Signed16)(bits(word) << 8) : (Signed16)bits(word)) >> 8)) {}
+    static_assert(taken_off == 0);
     static Bits start(Bits inputs) { return sums_of_16_bits ? Bits{} : inputs; }
     [[gnu::always_inline]] Bits added(Bits total, Bits sum, Bits inputs) const {
       if constexpr (sums_of_16_bits) {  // the sums are two of 16 bits
