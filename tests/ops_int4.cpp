@@ -101,7 +101,6 @@ TEST_CASE("q4: many rows multiply the bytes that the layout says") {
   const Index depth = 200, out = 37;
   const auto matrix = packed(random_tensor<float>(Shape{out, depth}, 12));
   const Index words = Int4Dot::many_rows_words(matrix.words());
-  std::vector<Buffer> blocks;
   for (Index n = 0; n < out; ++n) {
     const Index lane = n % simd::width;
     Buffer memory(static_cast<std::size_t>(words * simd::panel_columns) * sizeof(std::uint32_t));

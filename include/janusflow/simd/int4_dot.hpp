@@ -98,7 +98,7 @@ struct Int4Dot : ByteDot<NibbleWords> {
         for (Index w = 0; w < group_words; ++w, words += stride) {
           *words = 0;
           for (Index i = 0; i < depth; ++i)
-            *words |= static_cast<WeightWord>(rounded.n[static_cast<std::size_t>(w * depth + i)] + 8) << (i < 4 ? 8 * i : 8 * (i - 4) + 4);
+            *words |= static_cast<WeightWord>(rounded.n[static_cast<std::size_t>(w * depth + i)] + offset) << (i < 4 ? 8 * i : 8 * (i - 4) + 4);
         }
       }
     }
