@@ -153,6 +153,27 @@ TEST_CASE_TEMPLATE("linear_each and swiglu: of wide matrices too one row has the
   }
 }
 
+TEST_CASE_TEMPLATE("linear: of results that are written past the caches each row has the bytes that it has among few", Dot, Float32Dot, BFloat16Dot,
+                   Int8Dot, Int4Dot) {
+  const Index rows = 600, few = 50;  // 1 MB of bfloat16 and more, in more than one block
+  const auto x = random_tensor<float>(Shape{rows, Index{19}}, 1);
+  for (const Index out : {28 * Index{32}, 57 * Index{16}, Index{909}}) {  // whole cache lines of bfloat16, half of them, and no vectors
+    CAPTURE(out);
+    const auto weight = packed<Dot>(random_tensor<float>(Shape{out, Index{19}}, 2));
+    const auto bias = random_tensor<float>(Shape{out}, 3);
+    const auto residual = random_tensor<float>(Shape{rows, out}, 4);
+    const auto added = jf::linear(x, weight, bias, jf::Add{residual});
+    const auto rounded = jf::rounded_linear<jf::bfloat16>(x, weight, bias);
+    check_threads([&] { return jf::linear(x, weight, bias, jf::Add{residual}); });
+    for (Index begin = 0; begin < rows; begin += few) {
+      const auto part = [&](const auto& all) { return all.view().slice(begin, begin + few); };
+      const Tensor<float, 2> some(part(x)), beside(part(residual));
+      CHECK(same_bytes(jf::linear(some, weight, bias, jf::Add{beside}), Tensor<float, 2>(part(added))));
+      CHECK(same_bytes(jf::rounded_linear<jf::bfloat16>(some, weight, bias), Tensor<jf::bfloat16, 2>(part(rounded))));
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("what lies packed between two products gives the bytes of a tensor that is written", Dot, Float32Dot, BFloat16Dot, Int8Dot,
                    Int4Dot) {
   using Matrix = jf::PackedMatrix<Dot>;

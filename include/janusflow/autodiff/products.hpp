@@ -165,7 +165,7 @@ auto linear_each(const Var<T, R>& x, const First& first, const More&... more) {
         const PanelPairs<simd::Float32Dot> pairs{packed[i]};
         gemm_block<simd::Float32Dot>(begin, end, panel, pairs, 0, pairs.count(),
                                      detail::StoreTile<Identity>{{products[i].data(), columns}, columns, nullptr, {},
-                                                                 detail::too_large_for_caches(x.shape().rows(), columns)});
+                                                                 detail::too_large_for_caches<float>(x.shape().rows(), columns)});
       }
     });
   } else {

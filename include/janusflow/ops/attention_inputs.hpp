@@ -70,7 +70,7 @@ std::array<Tensor<T, X::rank>, 3> attention_inputs(const X& x, const PackedMatri
                Tensor<T, X::rank>(shape.with_last(v.out_features()))};
   const PairOrder heads{half / simd::width}, usual = PairOrder::of(packed.rows(), v.panels());
   const auto rows_of = [&](std::size_t i) { return detail::RowsInOrder<T>{y[i].data(), y[i].shape().last()}; };
-  const auto stream = [&](std::size_t i) { return detail::too_large_for_caches(packed.rows(), y[i].shape().last()); };
+  const auto stream = [&](std::size_t i) { return detail::too_large_for_caches<T>(packed.rows(), y[i].shape().last()); };
   const auto rotated = [&](std::size_t i) { return detail::RotateTile<T>{rows_of(i), heads, &rotation, stream(i)}; };
   const std::array rotate{rotated(0), rotated(1)};
   const detail::StoreTile<Identity, detail::RowsInOrder<T>> store{rows_of(2), v.out_features(), nullptr, {}, stream(2), usual};

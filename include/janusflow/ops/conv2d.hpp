@@ -79,7 +79,7 @@ void conv2d_into(Tensor<float, 4>& y, const Source& source, const Shape<4>& shap
   const Index channels = weight.out_channels(), height = y.shape()[1], width = y.shape()[2];
   require(bias.empty() || bias.size() == channels, "conv2d: bias ", bias.shape(), " does not match weight ", weight.shape());
   const StoreTile<After> epilogue{{y.data(), channels}, channels, bias.empty() ? nullptr : bias.data(), after,
-                                  too_large_for_caches(shape[0] * height * width, channels)};
+                                  too_large_for_caches<float>(shape[0] * height * width, channels)};
   constexpr std::size_t strip_bytes = std::size_t{8} << 20;
   const std::size_t line = WordPicture<Dot>::line_bytes(shape);
   const Index lines = static_cast<Index>(strip_bytes / std::max<std::size_t>(1, line)), kernel = weight.kernel();
@@ -207,7 +207,7 @@ void upsample_lines(TensorView<const float, 4> x, const UpsampleFilter<Dot>& wei
       const ConvGeometry geometry{1, 1 - row, 1 - column, row, column};
       const RowsOfPhase place{y + ((row - lines.begin) * 2 * width + column) * channels, width, channels};
       const StoreTile<Identity, RowsOfPhase> epilogue{place, channels, bias.empty() ? nullptr : bias.data(), {},
-                                                      too_large_for_caches((lines.end - lines.begin) * width / 2, channels)};
+                                                      too_large_for_caches<float>((lines.end - lines.begin) * width / 2, channels)};
       const Lines of_phase{(lines.begin - row + 1) / 2, (lines.end - row + 1) / 2};
       with_fastest(weight.phase(row, column), geometry, width,
                    [&](const auto& filter) { convolve<Dot>(picture, filter, geometry, height, width, of_phase, epilogue); });

@@ -106,10 +106,15 @@ class PairsForManyRows {
   mutable Buffer memory;
 };
 
-/// Rows of the largest block of the product that one thread works on, whole panels: with a pair of weight panels it shares the second-level
-/// cache.
+/// So many rows, and as many more as make whole panels.
+constexpr Index whole_panels(Index rows, Index panel_rows) { return (rows + panel_rows - 1) / panel_rows * panel_rows; }
+
+/// Rows of a block of the product that one thread works on, in vectors: with a pair of weight panels it shares the second-level cache.
+inline constexpr Index vector_block_rows = 16 * simd::tile_rows;
+/// Rows of the largest block, whole panels. AMX's tiles ask for more where they are short enough: fewer blocks read the weights again.
 template <class Dot>
-inline constexpr Index block_rows = (16 * simd::tile_rows + simd::most_panel_rows<Dot> - 1) / simd::most_panel_rows<Dot> * simd::most_panel_rows<Dot>;
+inline constexpr Index block_rows =
+    whole_panels((simd::OnTiles<simd::ForManyRows<Dot>> ? 2 : 1) * vector_block_rows, simd::most_panel_rows<Dot>);
 
 /// One block of the product on one thread: input rows [begin, end), block_rows at most (begin on a panel boundary), times pairs
 /// [first, last). `panel(row)` gives the input panel that starts at a row. The epilogue is called as epilogue(row, rows, pair, tile),
@@ -149,7 +154,7 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
 /// Rows of a block of this product. AMX's tiles are so fast that theirs must come from the second-level cache, of which they get half.
 template <class Dot>
 Index rows_of_blocks(Index features) {
-  if (!simd::on_tiles<simd::ForManyRows<Dot>>()) return block_rows<Dot>;
+  if (!simd::on_tiles<simd::ForManyRows<Dot>>()) return whole_panels(vector_block_rows, simd::panel_rows<Dot>());
   const Index row_bytes = input_row_words<Dot>(features) * static_cast<Index>(sizeof(typename Dot::InputWord));
   const Index fitting = static_cast<Index>(second_cache_bytes() / 2) / std::max<Index>(1, row_bytes), panel = simd::panel_rows<Dot>();
   return std::clamp(fitting / panel * panel, panel, block_rows<Dot>);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 
 #include "janusflow/ops/gemm.hpp"
 #include "janusflow/simd/math.hpp"
@@ -69,10 +70,11 @@ struct RowsInOrder {
   T* operator()(Index row) const { return y + row * stride; }
 };
 
-/// Whether to write results [rows, columns] past the caches: they are too large for the second level, where a product that leaves them
+/// Whether to write results [rows, columns] of T past the caches: they are too large for the second level, where a product that leaves them
 /// is slower, and every vector of them is aligned.
-inline bool too_large_for_caches(Index rows, Index columns) {
-  constexpr Index large = Index{1} << 18;  // floats
+template <class T>
+bool too_large_for_caches(Index rows, Index columns) {
+  constexpr Index large = (Index{1} << 20) / static_cast<Index>(sizeof(T));
   return rows * columns >= large && columns % simd::width == 0;
 }
 
@@ -82,6 +84,13 @@ void put(simd::Batch result, T* to, Index count, bool stream) {
   if constexpr (std::is_same_v<T, float>)
     if (stream) return simd::stream(result, to);
   simd::store(result, to, count);
+}
+
+/// Writes two vectors of results, neighbours, past the caches.
+inline void put_past_caches(simd::Batch first, simd::Batch second, float* to) { simd::stream(first, to), simd::stream(second, to + simd::width); }
+inline void put_past_caches(simd::Batch first, simd::Batch second, bfloat16* to) {
+  if (reinterpret_cast<std::uintptr_t>(to) % 64 == 0) return simd::stream(first, second, to);
+  simd::store(first, to, simd::width), simd::store(second, to + simd::width, simd::width);
 }
 
 /// Epilogue that writes after(tile + bias) to the product's rows, which place(row) finds; they are of float, or rounded to bfloat16.
@@ -104,22 +113,25 @@ struct StoreTile {
   void operator()(Index row, Index rows, Index pair, const float* tile) const {
     using T = std::remove_pointer_t<decltype(place(row))>;
     constexpr Index most_rows = std::max<Index>(simd::tile_rows, simd::most_rows_on_tiles);  // of whatever policy
-    for (Index half = 0; half < 2; ++half, tile += simd::width) {
-      const Index column = order.panel(pair, half) * simd::width;
-      if (column >= columns) return;
-      const Index count = std::min(simd::width, columns - column);
-      const simd::Batch shift = bias ? simd::load(bias + column, count) : simd::Batch(0.0f);
-      // All that `after` reads before anything is written: rows are often whole pages apart, where a processor takes a read for one of
-      // what was just written.
-      alignas(64) float results[most_rows * simd::width];
+    // All that `after` reads before anything is written: rows are often whole pages apart, where a processor takes a read for one of
+    // what was just written.
+    alignas(64) float results[most_rows * simd::tile_columns];
+    const Index begin[] = {order.panel(pair, 0) * simd::width, order.panel(pair, 1) * simd::width};
+    const Index count[] = {std::min(simd::width, columns - begin[0]), std::min(simd::width, columns - begin[1])};
+    for (const Index half : {0, 1}) {
+      if (count[half] <= 0) continue;
+      const simd::Batch shift = bias ? simd::load(bias + begin[half], count[half]) : simd::Batch(0.0f);
       for (Index r = 0; r < rows; ++r) {
-        const auto sum = simd::Batch::load_aligned(tile + r * simd::tile_columns) + shift;
-        follow<T>(after, sum, row + r, column, count).store_aligned(results + r * simd::width);
+        const Index at = r * simd::tile_columns + half * simd::width;
+        follow<T>(after, simd::Batch::load_aligned(tile + at) + shift, row + r, begin[half], count[half]).store_aligned(results + at);
       }
-      for (Index r = 0; r < rows; ++r) {
-        const auto result = simd::Batch::load_aligned(results + r * simd::width);
-        put(result, place(row + r) + column, count, stream);
-      }
+    }
+    const auto result = [&](Index r, Index half) { return simd::Batch::load_aligned(results + r * simd::tile_columns + half * simd::width); };
+    if (simd::whole_lines && stream && begin[1] == begin[0] + simd::width && count[1] == simd::width) {  // two of bfloat16 are a cache line
+      for (Index r = 0; r < rows; ++r) put_past_caches(result(r, 0), result(r, 1), place(row + r) + begin[0]);
+    } else {
+      for (const Index half : {0, 1})
+        for (Index r = 0; count[half] > 0 && r < rows; ++r) put(result(r, half), place(row + r) + begin[half], count[half], stream);
     }
   }
 };
@@ -191,7 +203,7 @@ Tensor<T, X::rank> linear_as(const X& x, const PackedMatrix<Dot>& weight, const 
   const Index columns = weight.out_features();
   Tensor<T, X::rank> y(input_shape(x).with_last(columns));
   linear_through(packed_input<Dot>(x), weight, bias, after, [&](const float* shift, PairOrder order) {
-    return StoreTile<After, RowsInOrder<T>>{{y.data(), columns}, columns, shift, after, too_large_for_caches(y.shape().rows(), columns), order};
+    return StoreTile<After, RowsInOrder<T>>{{y.data(), columns}, columns, shift, after, too_large_for_caches<T>(y.shape().rows(), columns), order};
   });
   return y;
 }
@@ -247,7 +259,7 @@ auto linear_each(const X& x, const PackedMatrix<Dot>& first, const More&... more
   std::array y{result(first), result(more)...};
   const auto store = [&](Tensor<float, X::rank>& to, const PackedMatrix<Dot>& weight) {
     const Index columns = weight.out_features();
-    return detail::StoreTile<Identity>{{to.data(), columns}, columns, nullptr, {}, detail::too_large_for_caches(packed.rows(), columns),
+    return detail::StoreTile<Identity>{{to.data(), columns}, columns, nullptr, {}, detail::too_large_for_caches<float>(packed.rows(), columns),
                                        order(weight)};
   };
   std::size_t next = 0;
@@ -283,7 +295,7 @@ Tensor<T, X::rank> swiglu_as(const X& x, const PackedMatrix<Dot>& gate, const Pa
   require_swiglu(x, gate, up);
   const Index columns = gate.out_features();
   Tensor<T, X::rank> y(input_shape(x).with_last(columns));
-  const bool stream = too_large_for_caches(y.shape().rows(), columns);
+  const bool stream = too_large_for_caches<T>(y.shape().rows(), columns);
   gemm<Dot>(packed_input<Dot>(x), PanelTwins<Dot>{gate, up}, [&](Index row, Index rows, Index panel, const float* tile) {
     const Index column = panel * simd::width, count = std::min(simd::width, columns - column);
     for (Index r = 0; r < rows; ++r, tile += simd::tile_columns) put(gated<T>(tile), y.data() + (row + r) * columns + column, count, stream);

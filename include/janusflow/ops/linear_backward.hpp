@@ -56,7 +56,7 @@ void multiply_rows(TensorView<const float, 2> x, const PackedMatrix<simd::Float3
                    float* y) {
   const Index columns = weight.out_features();
   const PanelPairs<simd::Float32Dot> pairs{weight};
-  const StoreTile<After> store{{y, columns}, columns, bias.empty() ? nullptr : bias.data(), after, too_large_for_caches(x.rows(), columns)};
+  const StoreTile<After> store{{y, columns}, columns, bias.empty() ? nullptr : bias.data(), after, too_large_for_caches<float>(x.rows(), columns)};
   for_packed_rows(x, [&](Index begin, Index end, auto&& panel) {
     gemm_block<simd::Float32Dot>(begin, end, panel, pairs, 0, pairs.count(), store);
   });
