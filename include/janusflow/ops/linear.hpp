@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cstdint>
 
 #include "janusflow/ops/gemm.hpp"
 #include "janusflow/simd/math.hpp"
@@ -71,7 +70,7 @@ struct RowsInOrder {
 };
 
 /// Whether to write results [rows, columns] of T past the caches: they are too large for the second level, where a product that leaves them
-/// is slower, and every vector of them is aligned.
+/// is slower, and every vector of floats is aligned.
 template <class T>
 bool too_large_for_caches(Index rows, Index columns) {
   constexpr Index large = (Index{1} << 20) / static_cast<Index>(sizeof(T));
@@ -84,13 +83,6 @@ void put(simd::Batch result, T* to, Index count, bool stream) {
   if constexpr (std::is_same_v<T, float>)
     if (stream) return simd::stream(result, to);
   simd::store(result, to, count);
-}
-
-/// Writes two vectors of results, neighbours, past the caches.
-inline void put_past_caches(simd::Batch first, simd::Batch second, float* to) { simd::stream(first, to), simd::stream(second, to + simd::width); }
-inline void put_past_caches(simd::Batch first, simd::Batch second, bfloat16* to) {
-  if (reinterpret_cast<std::uintptr_t>(to) % 64 == 0) return simd::stream(first, second, to);
-  simd::store(first, to, simd::width), simd::store(second, to + simd::width, simd::width);
 }
 
 /// Epilogue that writes after(tile + bias) to the product's rows, which place(row) finds; they are of float, or rounded to bfloat16.
@@ -128,7 +120,7 @@ struct StoreTile {
     }
     const auto result = [&](Index r, Index half) { return simd::Batch::load_aligned(results + r * simd::tile_columns + half * simd::width); };
     if (simd::whole_lines && stream && begin[1] == begin[0] + simd::width && count[1] == simd::width) {  // two of bfloat16 are a cache line
-      for (Index r = 0; r < rows; ++r) put_past_caches(result(r, 0), result(r, 1), place(row + r) + begin[0]);
+      for (Index r = 0; r < rows; ++r) simd::stream(result(r, 0), result(r, 1), place(row + r) + begin[0]);
     } else {
       for (const Index half : {0, 1})
         for (Index r = 0; count[half] > 0 && r < rows; ++r) put(result(r, half), place(row + r) + begin[half], count[half], stream);

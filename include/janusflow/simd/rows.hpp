@@ -180,19 +180,15 @@ inline void stream(Batch x, float* p) {
   x.store_aligned(p);
 #endif
 }
-/// The same of two vectors, rounded to bfloat16, that are one cache line together: p is a multiple of 64 bytes.
+/// The same of two vectors, neighbours.
+inline void stream(Batch first, Batch second, float* p) { stream(first, p), stream(second, p + width); }
+/// The same rounded to bfloat16, of which both are a cache line: past the caches where p is one's begin and an instruction rounds them together.
 inline void stream(Batch first, Batch second, bfloat16* p) {
 #if defined(__AVX512BF16__)
-  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first)));
-#elif defined(__AVX512F__)
-  alignas(64) bfloat16 both[2 * width];
-  store(first, both, width);
-  store(second, both + width, width);
-  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), _mm512_load_si512(both));
-#else
-  store(first, p, width);
-  store(second, p + width, width);
+  if (reinterpret_cast<std::uintptr_t>(p) % 64 == 0)
+    return _mm512_stream_si512(reinterpret_cast<__m512i*>(p), std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first)));
 #endif
+  store(first, p, width), store(second, p + width, width);
 }
 inline void finish_streaming() {
 #if defined(__AVX512F__)
