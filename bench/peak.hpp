@@ -1,8 +1,8 @@
 // What the machine can do at most: multiply-adds from registers, bytes from memory.
 #pragma once
 
-#include "janusflow/core/stopwatch.hpp"
 #include "janusflow/core/parallel.hpp"
+#include "janusflow/core/stopwatch.hpp"
 #include "janusflow/core/tensor.hpp"
 #include "janusflow/simd/gemm_kernel.hpp"
 #include "janusflow/simd/int8_dot.hpp"
@@ -188,7 +188,7 @@ inline double read_bandwidth(const Tensor<float, 1>& block) {
   return static_cast<double>(block.size()) * sizeof(float) / best;
 }
 
-/// The block that read_bandwidth wants: 512 MiB, in large pages where there are any.
-inline Tensor<float, 1> bandwidth_block() { return Tensor<float, 1>(Shape{Index{1} << 27}, 1.0f); }
+/// The block that read_bandwidth wants: 1 GiB, in large pages where there are any.
+inline Tensor<float, 1> bandwidth_block() { return Tensor<float, 1>(Shape{Index{1} << 28}, 1.0f); }
 
 }  // namespace janusflow::bench

@@ -129,11 +129,17 @@ void gemm_block(Index begin, Index end, Panels&& panel, const Pairs& pairs, Inde
   const Index panel_rows = simd::panel_rows<Dot>();
   const simd::ManyTiles<Dot> many;
   if constexpr (constexpr Index together = simd::row_pairs; together > 1)
-    for (; end - begin == 1 && first + together <= last; first += together) {
-      std::array<simd::PanelPair<typename Dot::WeightWord>, together> weights;
-      for (Index p = 0; p < together; ++p) weights[static_cast<std::size_t>(p)] = pairs.at(first + p, 0);
-      simd::gemm_tile<Dot, 1>(words, panel(begin), weights, tiles, simd::Sums::begin);
-      for (Index p = 0; p < together; ++p) epilogue(begin, 1, first + p, static_cast<const float*>(tiles + p * simd::tile_columns));
+    if (end - begin == 1 && !simd::on_tiles<Dot>(1)) {
+      // Neighbours; or, where panels are whole lines, pairs of as many runs, each of which is read from end to end.
+      const Index turns = (last - first) / together, step = simd::whole_lines ? 1 : together, apart = simd::whole_lines ? turns : 1;
+      for (Index turn = 0; turn < turns; ++turn) {
+        const auto pair = [&](Index p) { return first + turn * step + p * apart; };
+        std::array<simd::PanelPair<typename Dot::WeightWord>, together> weights;
+        for (Index p = 0; p < together; ++p) weights[static_cast<std::size_t>(p)] = pairs.at(pair(p), 0);
+        simd::gemm_tile<Dot, 1>(words, panel(begin), weights, tiles, simd::Sums::begin);
+        for (Index p = 0; p < together; ++p) epilogue(begin, 1, pair(p), static_cast<const float*>(tiles + p * simd::tile_columns));
+      }
+      first += turns * together;
     }
   for (Index pair = first; pair < last; ++pair)
     for (Index piece = 0; piece < pieces; ++piece) {
@@ -177,8 +183,7 @@ Index blocks_at_once(Index rows, Index features, Index row_blocks, Index weight_
 /// for long.
 template <class Dot, class Pairs, class Epilogue>
 void gemm_of_row(const PackedInput<Dot>& input, const Pairs& pairs, Epilogue&& epilogue) {
-  constexpr Index together = simd::row_pairs;
-  const Index count = pairs.count(), threads = num_threads();
+  const Index count = pairs.count(), threads = num_threads(), together = simd::on_tiles<Dot>(1) ? 1 : simd::row_pairs;
   constexpr std::array<Index, 5> before{0, 5, 8, 10, 11};  // elevenths of a thread's share before each round
   constexpr Index rounds = before.size() - 1;
   const bool many = count >= before.back() * threads * together;

@@ -12,9 +12,9 @@ namespace janusflow::simd {
 inline constexpr int tile_rows = (registers - 4) / 2;
 /// Columns of a register tile: two vectors.
 inline constexpr Index tile_columns = 2 * width;
-/// Pairs of weight panels that one row multiplies at a time. It waits for memory, and so does each of its sums for the last product:
-/// where a pair is but one cache line wide, several go through memory side by side.
-inline constexpr int row_pairs = whole_lines ? 1 : 4;
+/// Pairs of weight panels that one row multiplies at a time. It waits for memory, and so does each of its sums for the last product: where a
+/// pair is but one cache line wide, and where it asks for its weights, several go through memory side by side.
+inline constexpr int row_pairs = whole_lines && row_words_ahead == 0 ? 1 : 4;
 
 /// Whether a tile's sums begin at zero, or go on from what the tile holds.
 enum class Sums { begin, go_on };

@@ -30,10 +30,10 @@ constexpr Index to_next_word(Index k) {
 /// processor has more time, and two threads that share a core's decoder less of it for every instruction beside the products.
 inline constexpr Index words_ahead = 64;
 
-/// How many words ahead one row asks for its weights to come into the second-level cache, where vectors are whole lines. It goes through a
-/// matrix from end to end, which prefetchers foresee; those of the processors that have AMX are late all the same, others (Zen) are not.
+/// How many words ahead one row asks for its weights to come into the second-level cache, where vectors are whole lines. It goes through runs
+/// of panels from end to end, which prefetchers foresee; those of the processors that have AMX are late all the same, others (Zen) are not.
 #if defined(__AMX_TILE__) || defined(__AMXTILE__)
-inline constexpr Index row_words_ahead = 36;
+inline constexpr Index row_words_ahead = 12;
 #else
 inline constexpr Index row_words_ahead = 0;
 #endif
